@@ -1,0 +1,123 @@
+"""Every error a user can meet, as one tree: a message (subject and cause), a hint (what to type next), an exit code.
+
+Neighbours: the command line turns these into one line on stderr and an exit code; everything below it only raises.
+"""
+
+from __future__ import annotations
+
+
+class AlchemyError(Exception):
+    """Root of the tree. `str(error)` names subject and cause, `error.hint` the next step."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(AlchemyError):
+    """The program or the command line asks for something that has no meaning."""
+
+    exit_code = 2
+
+
+class InvalidName(UsageError):
+    """A scope name, path or resource id outside the grammar."""
+
+
+class UnknownKind(UsageError):
+    """A kind of resource that nothing loaded defines."""
+
+
+class NotYetKnown(AlchemyError):
+    """An output was used in Python before the resource that produces it was awaited (or while planning)."""
+
+
+class ProgramFailed(AlchemyError):
+    """The user's program could not be loaded or raised; the cause is chained."""
+
+
+class ProgramImported(AlchemyError):
+    """Raised inside a program that is imported only for the kinds it defines; caught by the importer."""
+
+
+class LockHeld(AlchemyError):
+    """Somebody else holds the scope, or one above or below it."""
+
+    exit_code = 3
+
+
+class Fenced(AlchemyError):
+    """A later run opened a higher epoch: this run may not write state any more."""
+
+    exit_code = 3
+
+
+class StateInvalid(AlchemyError):
+    """Stored state is torn, edited, missing or of an unknown format; names the file."""
+
+    exit_code = 4
+
+
+class StorageFailed(AlchemyError):
+    """The disk refused a write or a sync (full, read-only, failing)."""
+
+
+class Refused(AlchemyError):
+    """What was asked differs from what was agreed: another target, another plan, a protected resource."""
+
+    exit_code = 5
+
+
+class CloudError(AlchemyError):
+    """The cloud answered with an error.
+
+    `service` is the product (d1, kv, r2, queues, workers), `status` the HTTP status (0: no answer), `code` the
+    product's own error number (0: none), `retry_after` the wait it asked for in seconds.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        service: str = "",
+        status: int = 0,
+        code: int = 0,
+        retry_after: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.service = service
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Worth another try: throttled, a fault on their side, or no answer at all."""
+        return self.status in (0, 408, 425, 429) or self.status >= 500
+
+
+class ResourceFailed(AlchemyError):
+    """One resource could not be brought to its wished state; raised by awaiting it. The cause is chained."""
+
+    def __init__(self, address: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.address = address
+
+
+class RunFailed(AlchemyError):
+    """A run ended with failures; each is listed once, root causes only."""
+
+    def __init__(self, message: str, failures: tuple[tuple[str, str], ...] = (), *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.failures = failures
+
+
+class Interrupted(SystemExit):
+    """Ctrl-C or SIGTERM: leaves the program with 130 and no traceback, after user `finally` blocks ran."""
+
+    def __init__(self) -> None:
+        super().__init__(130)

@@ -1,0 +1,132 @@
+"""What to do about one resource: `decide` compares what is stored with what is wanted. Pure.
+
+Neighbours: `deletions` decides about everything that is stored and no longer wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from alchemy.model.canonical import Json
+from alchemy.model.values import Action, Desired, ResourceState, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One attribute: `path` in dotted form; a side that is absent is None with its flag cleared."""
+
+    path: str
+    before: Json
+    after: Json
+    was: bool = True  # present before
+    will: bool = True  # present after
+    unknown: bool = False  # the value after is known only after deploy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A decision about one resource. `resume`: an earlier run announced this and never said how it ended."""
+
+    address: str
+    kind: str
+    action: Action
+    reason: str
+    before: ResourceState | None = None
+    desired: Desired | None = None
+    diff: tuple[Difference, ...] = ()
+    resume: bool = False
+    save: bool = False  # action is keep, but flags or edges changed and the row is written
+
+
+def decide(before: ResourceState | None, desired: Desired) -> Change:
+    """Shapes: the newest incarnation's row (or None) and the resolved wish. Never looks at the cloud."""
+
+    def change(action: Action, reason: str, *, resume: bool = False, save: bool = False) -> Change:
+        diff = tuple(differences(before.props if before else {}, desired)) if action != Action.KEEP else ()
+        return Change(
+            address=desired.address,
+            kind=desired.kind,
+            action=action,
+            reason=reason,
+            before=before,
+            desired=desired,
+            diff=diff,
+            resume=resume,
+            save=save,
+        )
+
+    if before is None:
+        return change(Action.ADOPT if desired.adopt else Action.CREATE, "not in the state yet")
+    if before.status is Status.CREATING:
+        if before.kind != desired.kind:
+            return change(Action.REPLACE, f"kind changed from {before.kind}", resume=True)
+        return change(Action.ADOPT if desired.adopt else Action.CREATE, "last create did not finish", resume=True)
+    if before.status is Status.DELETING:
+        return change(Action.REPLACE, "last delete did not finish", resume=True)
+    if before.kind != desired.kind:
+        return change(Action.REPLACE, f"kind changed from {before.kind}")
+    if before.status is Status.REPLACING:
+        return change(Action.REPLACE, "last replacement did not finish", resume=True)
+    if before.props_hash == desired.props_hash and not desired.unknown:
+        if before.status is Status.UPDATING:
+            return change(Action.UPDATE, "last update did not finish", resume=True)
+        save = _flags(before) != (
+            desired.depends_on,
+            desired.protect,
+            desired.retain,
+            desired.on_destroy,
+            desired.timeout,
+            desired.module,
+        )
+        return change(Action.KEEP, "nothing changed", save=save)
+    changed = {name.split(".")[0].split("[")[0] for name in _changed_paths(before, desired)}
+    fixed = sorted(changed & desired.fixed)
+    if fixed:
+        return change(Action.REPLACE, f"fixed prop changed: {', '.join(fixed)}")
+    if not desired.updatable:
+        return change(Action.REPLACE, f"{desired.kind} cannot be updated: {', '.join(sorted(changed)) or 'props'}")
+    reason = f"changed: {', '.join(sorted(changed))}" if changed else "its definition changed"
+    return change(Action.UPDATE, reason, resume=before.status is Status.UPDATING)
+
+
+def _flags(row: ResourceState) -> tuple[object, ...]:
+    return (row.depends_on, row.protect, row.retain, row.on_destroy, row.timeout, row.module)
+
+
+def _changed_paths(before: ResourceState, desired: Desired) -> Iterator[str]:
+    for difference in differences(before.props, desired):
+        yield difference.path
+
+
+def differences(before: Json, desired: Desired) -> Iterator[Difference]:
+    """Attribute by attribute, in the order of the names."""
+    for difference in compare(before, desired.props):
+        root = difference.path.split(".")[0].split("[")[0]
+        if root not in desired.unknown:
+            yield difference
+    for name in sorted(desired.unknown):
+        yield Difference(name, before.get(name) if before else None, None, was=bool(before), unknown=True)
+
+
+def compare(before: Json, after: Json, path: str = "") -> Iterator[Difference]:
+    """Every leaf where two JSON trees differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            where = f"{path}.{key}" if path else key
+            if key not in before:
+                yield Difference(where, None, after[key], was=False)
+            elif key not in after:
+                yield Difference(where, before[key], None, will=False)
+            else:
+                yield from compare(before[key], after[key], where)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from compare(old, new, f"{path}[{index}]")
+    elif before != after or (before is True) != (after is True) or (before is False) != (after is False):
+        yield Difference(path, before, after)
+
+
+def as_former(row: ResourceState) -> ResourceState:
+    """The same object as an old incarnation that finalization will delete."""
+    return replace(row, former=True)

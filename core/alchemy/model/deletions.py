@@ -1,0 +1,161 @@
+"""What to delete and in which order: garbage collection, destroy, rollback and test cleanup are this one plan.
+
+Pure. They differ only in who survives. Neighbours: `changes` decides about what is wanted; the engine carries out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from alchemy.model.canonical import Json, digest
+from alchemy.model.values import Action, ResourceState, ScopeState
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """One step. `blocked`: why it cannot be done, empty when it can."""
+
+    row: ResourceState
+    reason: str
+    action: Action = Action.DELETE  # or FORGET: the row goes, the object stays
+    blocked: str = ""
+
+    @property
+    def address(self) -> str:
+        return self.row.address
+
+    @property
+    def kind(self) -> str:
+        return self.row.kind
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPlan:
+    """Steps in waves: a wave may run side by side, a later wave only after the earlier ones."""
+
+    scope: str
+    waves: tuple[tuple[Deletion, ...], ...] = ()
+    scopes: tuple[str, ...] = ()  # scope rows that empty out, deepest first
+    notes: tuple[str, ...] = ()  # edges dropped to break a cycle
+    kept: tuple[str, ...] = field(default=())  # rows an operator keeps; collection passes over them
+
+    @property
+    def deletions(self) -> tuple[Deletion, ...]:
+        return tuple(step for wave in self.waves for step in wave)
+
+    @property
+    def blocked(self) -> tuple[Deletion, ...]:
+        return tuple(step for step in self.deletions if step.blocked)
+
+    def to_json(self) -> Json:
+        steps = [
+            {"address": s.address, "kind": s.kind, "action": str(s.action), "reason": s.reason, "blocked": s.blocked}
+            for s in self.deletions
+        ]
+        return {"scope": self.scope, "deletions": steps, "scopes": list(self.scopes), "kept": list(self.kept)}
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.to_json())
+
+
+def plan_deletions(
+    scope: str,
+    rows: Iterable[ResourceState],
+    scopes: Iterable[ScopeState],
+    *,
+    alive: frozenset[str] | set[str],
+    alive_scopes: frozenset[str] | set[str],
+    reason: str = "not in the program",
+) -> DeletionPlan:
+    """`rows` and `scopes` are the stored subtree, `alive` the addresses and `alive_scopes` the paths that survive."""
+    everything = list(rows)
+    doomed: dict[str, Deletion] = {}
+    kept: list[str] = []
+    for row in everything:
+        if row.address in alive and not row.former:
+            continue
+        if row.kept and not row.former:
+            kept.append(row.address)
+            continue
+        why = f"replaced by a newer incarnation (generation {row.generation})" if row.former else reason
+        action = Action.FORGET if _forgotten(row) else Action.DELETE
+        blocked = "it is protected" if row.protect and not row.former and action is Action.DELETE else ""
+        doomed[row.key] = Deletion(row, why, action, blocked)
+    for row in everything:
+        if row.key in doomed:
+            continue
+        for needed in row.depends_on:
+            if needed in doomed and doomed[needed].action is Action.DELETE:
+                step = doomed[needed]
+                doomed[needed] = Deletion(step.row, step.reason, step.action, f"still used by {row.address}")
+    waves, notes = _waves(doomed)
+    survivors = {row.scope for row in everything if row.key not in doomed}
+    survivors |= {step.row.scope for step in doomed.values() if step.blocked}
+    return DeletionPlan(scope, waves, tuple(_emptied(scopes, survivors, alive_scopes)), notes, tuple(sorted(kept)))
+
+
+def _forgotten(row: ResourceState) -> bool:
+    if row.on_destroy:
+        return row.on_destroy == "forget"
+    return row.retain or row.adopted
+
+
+def _waves(doomed: dict[str, Deletion]) -> tuple[tuple[tuple[Deletion, ...], ...], tuple[str, ...]]:
+    """Layers of the dependency graph, dependents first. An edge of the older row gives way in a cycle."""
+    keys_at: dict[str, list[str]] = {}
+    for key, step in doomed.items():
+        keys_at.setdefault(step.address, []).append(key)
+    users: dict[str, set[str]] = {key: set() for key in doomed}  # key -> who must go before it
+    uses: dict[str, set[str]] = {key: set() for key in doomed}
+    for key, step in doomed.items():
+        for needed in step.row.depends_on:
+            for target in keys_at.get(needed, ()):
+                if doomed[target].address != step.address:
+                    users[target].add(key)
+                    uses[key].add(target)
+    waves: list[tuple[Deletion, ...]] = []
+    notes: list[str] = []
+    left = dict(doomed)
+    ready = [key for key in left if not users[key]]
+    while left:
+        if not ready:
+            cyclic = [key for key in left if uses[key] & left.keys()]
+            oldest = min(cyclic, key=lambda key: left[key].row.seq)
+            for target in uses[oldest] & left.keys():
+                notes.append(f"{left[oldest].address} and {left[target].address} use each other: order by age")
+                users[target].discard(oldest)
+                uses[oldest].discard(target)
+            ready = [key for key in left if not users[key]]
+            continue
+        wave = sorted((left.pop(key) for key in ready), key=_rank)
+        waves.append(tuple(wave))
+        following: list[str] = []
+        for key in ready:
+            for target in uses[key]:
+                users[target].discard(key)
+                if not users[target] and target in left and target not in following:
+                    following.append(target)
+        ready = following
+    return tuple(waves), tuple(notes)
+
+
+def _rank(step: Deletion) -> tuple[int, int]:
+    return (-step.address.count("/"), -step.row.seq)
+
+
+def _emptied(scopes: Iterable[ScopeState], survivors: set[str], alive: frozenset[str] | set[str]) -> Iterator[str]:
+    """Scope rows with nothing left in or below them, deepest first."""
+    filled: set[str] = set()
+    for path in survivors | set(alive):
+        parts = path.split("/")
+        filled.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+    yield from sorted((s.path for s in scopes if s.path not in filled), key=lambda path: (-path.count("/"), path))
+
+
+def batches(wave: Sequence[Deletion], strategy: str, batch_size: int) -> Iterator[Sequence[Deletion]]:
+    """How a wave is cut: sequential one by one, batched in `batch_size`, parallel whole."""
+    size = {"sequential": 1, "batched": max(1, batch_size)}.get(strategy, max(1, len(wave)))
+    for start in range(0, len(wave), size):
+        yield wave[start : start + size]

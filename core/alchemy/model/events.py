@@ -1,0 +1,149 @@
+"""What happens in a run, as values: one stream for the terminal, the log on disk and the dashboard.
+
+The emitter gives the payload; an Entry adds run, sequence and time. `records` reads the same stream back from the
+journal; `runview` folds it into what the front ends draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+
+class Event:
+    """Base of the payloads. `subject` is the address or scope path it is about."""
+
+    __slots__ = ()
+    names: ClassVar[dict[str, type[Event]]] = {}
+    subject: str
+
+    def __init_subclass__(cls) -> None:
+        Event.names[cls.__name__] = cls
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+    @staticmethod
+    def from_json(data: dict[str, Any]) -> Event:
+        """An event of a newer version comes back as Noted with its type as text."""
+        values = dict(data)
+        cls = Event.names.get(values.pop("type", ""))
+        try:
+            return cls(**values) if cls else Noted(str(data.get("subject", "")), f"({data.get('type')})")
+        except TypeError:
+            return Noted(str(data.get("subject", "")), f"({data.get('type')})")
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    subject: str
+    purpose: str  # deploy, plan, destroy, cleanup, save
+    target: str = ""
+    who: str = ""  # user@host
+    pid: int = 0
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class RunEnded(Event):
+    subject: str
+    outcome: str  # done, failed, interrupted
+    counts: dict[str, int] = field(default_factory=dict)  # by action, and "failed", "skipped"
+    failures: list[list[str]] = field(default_factory=list)  # [address, message]
+    took: float = 0.0  # seconds
+    total: int = 0  # resources stored at the end
+
+
+@dataclass(frozen=True)
+class ScopeEntered(Event):
+    subject: str
+    kind: str = "nested"
+
+
+@dataclass(frozen=True)
+class ScopeLeft(Event):
+    subject: str
+
+
+@dataclass(frozen=True)
+class ChangePlanned(Event):
+    subject: str
+    kind: str
+    action: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeStarted(Event):
+    subject: str
+    kind: str
+    action: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ChangeRetried(Event):
+    subject: str
+    attempt: int
+    of: int
+    delay: float  # seconds until the next try
+    error: str
+
+
+@dataclass(frozen=True)
+class ChangeEnded(Event):
+    subject: str
+    kind: str
+    action: str
+    outcome: str  # done, failed, skipped, blocked
+    took: float = 0.0  # seconds
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class LockWaited(Event):
+    subject: str
+    holder: str  # who holds it, in words
+
+
+@dataclass(frozen=True)
+class LockTaken(Event):
+    subject: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class LockLost(Event):
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class BackupTaken(Event):
+    subject: str
+    file: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Progressed(Event):
+    subject: str
+    done: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Noted(Event):
+    subject: str
+    text: str
+    level: str = "note"  # note, warning
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event with its place in the stream. `at` is ISO-8601 UTC; `seq` 0 means: not on disk, this process only."""
+
+    run: str
+    seq: int
+    at: str
+    event: Event

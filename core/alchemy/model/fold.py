@@ -1,0 +1,146 @@
+"""The state of one journal: the fold of its records. The engine, the readers and the views all start here.
+
+Mutable, one writer. `stamps` remember which record last wrote a row, so that a view on disk can be checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from alchemy.model.records import Record
+from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState, Target
+
+
+class Stamp(NamedTuple):
+    """Where a row was last written."""
+
+    epoch: int
+    seq: int
+    serial: int
+
+
+@dataclass(slots=True)
+class Fold:
+    path: str  # the scope that owns the journal
+    seq: int = 0
+    epoch: int = 0
+    serial: int = 0
+    prev: str = ""
+    lineage: str = ""
+    resources: dict[str, ResourceState] = field(default_factory=dict)  # by ResourceState.key
+    scopes: dict[str, ScopeState] = field(default_factory=dict)  # by path
+    stamps: dict[str, Stamp] = field(default_factory=dict)  # by key, or "\x00" + scope path
+    holder: Holder | None = None
+    released: bool = True
+    last_release: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)  # of the newest release that has one
+    last_at: str = ""
+    next_seq: int = 1  # creation order of resources
+    ops_since_snapshot: int = 0
+
+    @property
+    def target(self) -> Target | None:
+        row = self.scopes.get(self.path)
+        return row.target if row else None
+
+    @property
+    def kind(self) -> ScopeKind | None:
+        row = self.scopes.get(self.path)
+        return row.kind if row else None
+
+    def current(self, address: str) -> ResourceState | None:
+        return self.resources.get(address)
+
+    def apply(self, record: Record, check: str) -> tuple[set[str], set[str]]:
+        """(keys of resource rows touched, scope paths touched). `check` is the record's SHA-256."""
+        self.seq, self.epoch, self.serial, self.prev = record.seq, record.epoch, record.serial, check
+        self.last_at = record.at
+        if record.kind == "open":
+            self.holder = Holder.from_json(record.body["holder"])
+            self.lineage = record.body.get("lineage") or self.lineage
+            self.released = False
+        rows: set[str] = set()
+        scopes: set[str] = set()
+        stamp = Stamp(record.epoch, record.seq, record.serial)
+        for op in record.ops:
+            self._apply_op(op, stamp, rows, scopes)
+        if record.kind == "release":
+            self.released, self.last_release = True, record.body
+            if "declared" in record.body and record.body["declared"].get("complete"):
+                self.declared = record.body["declared"]
+        return rows, scopes
+
+    def _apply_op(self, op: dict[str, Any], stamp: Stamp, rows: set[str], scopes: set[str]) -> None:
+        verb = op["op"]
+        if verb == "put":
+            self.ops_since_snapshot += 1
+            data = op["row"]
+            if data["type"] == "scope":
+                self._set_scope(ScopeState.from_json(data), stamp)
+                scopes.add(data["path"])
+            else:
+                row = ResourceState.from_json(data)
+                self.set_row(row, stamp)
+                rows.add(row.key)
+        elif verb == "drop":
+            self.ops_since_snapshot += 1
+            if "scope" in op:
+                self.scopes.pop(op["scope"], None)
+                self.stamps.pop("\x00" + op["scope"], None)
+                scopes.add(op["scope"])
+            else:
+                generation = op.get("generation")
+                key = op["address"] if generation is None else f"{op['address']}\x00{generation}"
+                self.resources.pop(key, None)
+                self.stamps.pop(key, None)
+                rows.add(key)
+
+    def set_row(self, row: ResourceState, stamp: Stamp) -> None:
+        self.resources[row.key] = row
+        self.stamps[row.key] = stamp
+        if row.seq >= self.next_seq:
+            self.next_seq = row.seq + 1
+
+    def _set_scope(self, row: ScopeState, stamp: Stamp) -> None:
+        self.scopes[row.path] = row
+        self.stamps["\x00" + row.path] = stamp
+
+    def below(self, path: str) -> list[ResourceState]:
+        """Rows in `path` and below it, in no order."""
+        if path == self.path:
+            return list(self.resources.values())
+        prefix = path + "/"
+        return [row for row in self.resources.values() if row.address.startswith(prefix)]
+
+    def to_snapshot(self) -> dict[str, Any]:
+        """The fold as stored in `snapshots/` and `backups/`; `from_snapshot` is its opposite."""
+        return {
+            "scope": self.path,
+            "seq": self.seq,
+            "epoch": self.epoch,
+            "serial": self.serial,
+            "prev": self.prev,
+            "lineage": self.lineage,
+            "next_seq": self.next_seq,
+            "declared": self.declared,
+            "scopes": [
+                {**row.to_json(), "at": list(self.stamps["\x00" + path])} for path, row in sorted(self.scopes.items())
+            ],
+            "resources": [
+                {**row.to_json(), "at": list(self.stamps[key])} for key, row in sorted(self.resources.items())
+            ],
+        }
+
+    @classmethod
+    def from_snapshot(cls, data: dict[str, Any]) -> Fold:
+        fold = cls(path=data["scope"], seq=data["seq"], epoch=data["epoch"], serial=data["serial"])
+        fold.prev, fold.lineage, fold.declared = data["prev"], data["lineage"], data["declared"]
+        for item in data["scopes"]:
+            stamp = Stamp(*item.pop("at"))
+            fold._set_scope(ScopeState.from_json(item), stamp)
+        for item in data["resources"]:
+            stamp = Stamp(*item.pop("at"))
+            fold.set_row(ResourceState.from_json(item), stamp)
+        fold.next_seq = max(fold.next_seq, data["next_seq"])
+        return fold
