@@ -5,8 +5,8 @@ Errors of the disk become StorageFailed with the file's name; a missing file sta
 
 from __future__ import annotations
 
+import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +16,7 @@ from alchemy.model.text import safe_text
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
-_full_sync = None
-if sys.platform == "darwin":  # there, fsync leaves the data in the drive's cache
-    import fcntl
-
-    _full_sync = fcntl.F_FULLFSYNC
+_full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: there fsync leaves data in the drive's cache
 
 
 @contextmanager

@@ -1,0 +1,137 @@
+"""What the reading half hands to a front end: frozen values, already free of anything hostile to parse.
+
+Texts inside are as stored: pass each through `safe_text` where it is drawn. `workspace` makes these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from alchemy.model.runview import RunView
+from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
+
+
+class Verdict(StrEnum):
+    """What is known of a lock's holder. FREE: nobody. HELD: reserved by `scope lock`."""
+
+    FREE = "free"
+    LIVE = "live"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+    HELD = "held"
+
+
+class Health(StrEnum):
+    """A row's one-word state in the tree, worst first when several apply."""
+
+    CORRUPT = "corrupt"  # its file or its journal cannot be read
+    EDITED = "edited"  # its view on disk was changed by hand
+    FAILED = "failed"  # the last call failed; `ResourceState.error` says why
+    UNFINISHED = "unfinished"  # creating, updating, replacing or deleting, and nobody is at it
+    WORKING = "working"  # the same while a live run is at it
+    ORPHAN = "orphan"  # stored, not declared by the last complete deploy
+    OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeNode:
+    """A scope in the tree. `children` and `resources` are in display order."""
+
+    path: str
+    kind: ScopeKind
+    owner: str  # the application, stage or test whose journal holds it
+    row: ScopeState | None
+    children: tuple[str, ...] = ()  # scope paths
+    resources: tuple[str, ...] = ()  # addresses
+    total: int = 0  # resources in it and below
+    health: Health = Health.OK  # its own, or the worst below it
+    problem: str = ""  # why it is corrupt, in words, with the way out
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceNode:
+    """A resource in the tree."""
+
+    state: ResourceState
+    owner: str
+    health: Health
+    problem: str = ""
+    used_by: tuple[str, ...] = ()  # addresses of stored resources that depend on it
+    view: str = ""  # its state.json, relative to the state directory
+
+
+@dataclass(frozen=True, slots=True)
+class LockView:
+    """One lock with its evidence. `age` is seconds since the holder took it (0 when free)."""
+
+    path: str
+    verdict: Verdict
+    holder: Holder | None
+    evidence: tuple[str, ...] = ()  # sentences, strongest first
+    age: float = 0.0
+    you: bool = False  # the holder is this user on this host
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One epoch of a journal. `outcome`: running, done, failed, interrupted, lost (its process is gone)."""
+
+    scope: str
+    run: str  # "R-41"
+    epoch: int
+    purpose: str
+    who: str
+    pid: int
+    command: str
+    started_at: str
+    ended_at: str
+    outcome: str
+    took: float  # seconds; so far, while it runs
+    counts: Mapping[str, int]
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupInfo:
+    """One file of `backups/`."""
+
+    scope: str
+    file: str
+    taken: str
+    reason: str
+    serial: int
+    resources: int
+    size: int  # bytes
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something `scope validate` found. `severity`: error (exit 4) or warning."""
+
+    file: str  # relative to the state directory
+    scope: str
+    severity: str
+    problem: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything on screen at one moment. `version` rises with each change."""
+
+    version: int
+    root: str
+    applications: tuple[str, ...] = ()
+    scopes: Mapping[str, ScopeNode] = field(default_factory=dict)
+    resources: Mapping[str, ResourceNode] = field(default_factory=dict)
+    locks: tuple[LockView, ...] = ()  # only those with a holder, live ones first
+    runs: Mapping[str, tuple[RunSummary, ...]] = field(default_factory=dict)  # by owner, newest first
+    active: Mapping[str, RunView] = field(default_factory=dict)  # by owner: the run that is going on now
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.scopes
