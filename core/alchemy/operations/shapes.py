@@ -9,18 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alchemy.model.locks import LockView as LockView
+from alchemy.model.locks import Verdict as Verdict
 from alchemy.model.runview import RunView
-from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
-
-
-class Verdict(StrEnum):
-    """What is known of a lock's holder. FREE: nobody. HELD: reserved by `scope lock`."""
-
-    FREE = "free"
-    LIVE = "live"
-    STALE = "stale"
-    UNKNOWN = "unknown"
-    HELD = "held"
+from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 
 
 class Health(StrEnum):
@@ -60,18 +52,6 @@ class ResourceNode:
     problem: str = ""
     used_by: tuple[str, ...] = ()  # addresses of stored resources that depend on it
     view: str = ""  # its state.json, relative to the state directory
-
-
-@dataclass(frozen=True, slots=True)
-class LockView:
-    """One lock with its evidence. `age` is seconds since the holder took it (0 when free)."""
-
-    path: str
-    verdict: Verdict
-    holder: Holder | None
-    evidence: tuple[str, ...] = ()  # sentences, strongest first
-    age: float = 0.0
-    you: bool = False  # the holder is this user on this host
 
 
 @dataclass(frozen=True, slots=True)
