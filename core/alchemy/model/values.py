@@ -106,6 +106,7 @@ class ResourceState:
     props_hash: str
     outputs: dict[str, Any]
     depends_on: tuple[str, ...] = ()
+    pending: dict[str, Any] | None = None  # props of an announced update that nobody confirmed
     seq: int = 0  # order of creation within the journal
     generation: int = 0  # rises with each replacement
     former: bool = False  # an old incarnation waiting to be deleted

@@ -53,11 +53,18 @@ class Files:
         except FileNotFoundError:
             return []
 
+    def size(self, path: Path) -> int:
+        """Bytes; -1 when it is not there."""
+        try:
+            return os.lstat(path).st_size
+        except OSError:
+            return -1
+
     def exists(self, path: Path) -> bool:
         return os.path.lexists(path)
 
-    def make_directory(self, path: Path) -> None:
-        """With its parents; each new one is synced into its parent."""
+    def make_directory(self, path: Path, *, durable: bool = True) -> None:
+        """With its parents; when `durable`, each new one is synced into its parent."""
         if os.path.isdir(path):
             return
         missing = [path]
@@ -69,7 +76,8 @@ class Files:
                     os.mkdir(directory, DIRECTORY_MODE)
                 except FileExistsError:
                     continue
-            self.sync_directory(directory.parent)
+            if durable:
+                self.sync_directory(directory.parent)
 
     def create(self, path: Path, data: bytes) -> int:
         """A new file, synced with its directory; FileExistsError when it is there. Returns an append descriptor."""

@@ -1,0 +1,133 @@
+"""Calls to the cloud: a permit each, a time limit each, tries with growing pauses, and a stop that waits for them.
+
+A call in flight is never cancelled by a sibling's failure: the id it would have returned would be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from alchemy.errors import AlchemyError, CloudError
+from alchemy.model.text import safe_text
+
+T = TypeVar("T")
+LONGEST_PAUSE = 30.0  # seconds between two tries
+GRACE = 6.0  # seconds that calls get after the first signal; CI runners kill after ten
+
+
+class Stopped(Exception):
+    """The run is being interrupted: nothing more is started, the outcome of a call may be unknown."""
+
+
+class CallTimedOut(AlchemyError):
+    """No answer within the resource's timeout: the outcome is unknown, the next try looks up first."""
+
+
+class Calls:
+    """All calls of one session. `stopping` is set once and never cleared."""
+
+    def __init__(self, permits: int) -> None:
+        self._permits = asyncio.Semaphore(permits)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.stopping = asyncio.Event()
+
+    async def make(self, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+        """Holds a permit only while calling. Stopped, CallTimedOut, or what the call raises."""
+        async with self._permits:
+            if self.stopping.is_set():
+                raise Stopped
+            task = asyncio.create_task(call())
+            self._tasks.add(task)
+            try:
+                await asyncio.wait({task}, timeout=timeout)
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait({task}, timeout=1.0)
+                    raise CallTimedOut(
+                        f"no answer within {timeout:g} s: whether it happened is not known",
+                        hint="run again: the next try looks before it acts; `timeout=` allows more time",
+                    )
+                if task.cancelled():
+                    raise Stopped
+                return task.result()
+            finally:
+                self._tasks.discard(task)
+                if not task.done():
+                    task.cancel()
+
+    async def drain(self, grace: float = GRACE) -> None:
+        """Waits for what is in flight, then cancels the rest: their intents stay on disk."""
+        self.stopping.set()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=grace)
+        for task in list(self._tasks):
+            task.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleeps; Stopped as soon as the run is interrupted."""
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopped
+
+
+def transient(error: BaseException) -> bool:
+    """Worth another try whatever the kind: throttled, a fault on their side, no connection, no answer."""
+    if isinstance(error, CloudError):
+        return error.transient
+    if isinstance(error, CallTimedOut | TimeoutError | ConnectionError):
+        return True
+    status = getattr(getattr(error, "response", None), "status_code", 0)  # httpx.HTTPStatusError of a custom kind
+    if isinstance(status, int) and (status == 429 or status >= 500):
+        return True
+    return type(error).__module__.startswith("httpx") and type(error).__name__ in _NO_ANSWER
+
+
+_NO_ANSWER = frozenset(
+    ["ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "WriteError", "WriteTimeout"]
+    + ["PoolTimeout", "CloseError", "RemoteProtocolError"]
+)
+
+
+def describe(error: BaseException) -> str:
+    """One safe line for people."""
+    if isinstance(error, AlchemyError):
+        return safe_text(error.message, 500)
+    return safe_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 500)
+
+
+def pause_before(attempt: int, delay: float, error: BaseException) -> float:
+    """Seconds before try `attempt` + 1: doubling, with jitter, never less than what the cloud asked for."""
+    doubled = min(LONGEST_PAUSE, delay * 2**attempt)
+    jittered = doubled * random.uniform(0.75, 1.25)
+    asked = getattr(error, "retry_after", None)
+    return max(jittered, float(asked)) if asked else jittered
+
+
+async def retrying(
+    calls: Calls,
+    attempt: Callable[[int], Awaitable[T]],
+    *,
+    retries: int,
+    delay: float,
+    worth: Callable[[BaseException], bool],
+    announce: Callable[[int, float, str], None],
+) -> T:
+    """`attempt(n)` until it returns; n is 0 for the first. `announce(n, seconds, why)` before each pause."""
+    number = 0
+    while True:
+        try:
+            return await attempt(number)
+        except Stopped:
+            raise
+        except Exception as error:
+            if number >= retries or not worth(error):
+                raise
+            seconds = pause_before(number, delay, error)
+            announce(number + 1, seconds, describe(error))
+            await calls.pause(seconds)
+            number += 1

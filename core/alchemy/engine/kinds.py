@@ -1,0 +1,31 @@
+"""The kinds of resource this process knows. A class registers itself when it is defined.
+
+Nothing is imported because a stored row names it: state is not code. `wiring` decides what is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
+
+if TYPE_CHECKING:
+    from alchemy.engine.resource import Resource
+
+_kinds: dict[str, type[Resource]] = {}
+
+
+def register(kind: str, cls: type[Resource]) -> None:
+    """A later definition replaces an earlier one: a program that is loaded twice defines its kinds twice."""
+    if kind.count(":") != 1 or not all(kind.split(":")) or not kind.isprintable() or "/" in kind:
+        raise UsageError(f"kind {safe_text(kind, 80)!r} is not of the form 'vendor:Name'")
+    _kinds[kind] = cls
+
+
+def find(kind: str) -> type[Resource] | None:
+    return _kinds.get(kind)
+
+
+def known() -> tuple[str, ...]:
+    return tuple(sorted(_kinds))

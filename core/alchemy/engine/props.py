@@ -1,0 +1,114 @@
+"""Props in three forms: as the program wrote them, as the verbs see them, as they are stored.
+
+References to resources become `{"$resource": address, "kind", "outputs"}` on disk; keys of the user's own that
+begin with `$` get one more, so that stored props can always be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alchemy.engine.outputs import OutputIndex, OutputRef, unknown_sources
+from alchemy.engine.resource import Resource
+from alchemy.errors import UsageError
+from alchemy.model.canonical import normalise
+
+
+class Reference:
+    """A resource as another one's stored props remember it: its outputs are attributes."""
+
+    def __init__(self, address: str, kind: str, outputs: Mapping[str, Any]) -> None:
+        self.address = address
+        self.kind = kind
+        self.outputs = dict(outputs)
+        self.id = address.rpartition("/")[2]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["outputs"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def handles_in(value: object) -> list[Resource]:
+    """Every resource that must be ready before this value can be used."""
+    found: list[Resource] = []
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Resource):
+            found.append(item)
+        elif isinstance(item, OutputRef):
+            found.append(item.resource)
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple | set | frozenset):
+            stack.extend(item)
+    return found
+
+
+@dataclass(slots=True)
+class Resolved:
+    """`live` for the verbs, `stored` for disk and comparison, `sources` the edges, `unknown` set while planning."""
+
+    live: Any
+    stored: Any
+    sources: set[str] = field(default_factory=set)
+    unknown: bool = False
+
+
+def resolve(value: object, index: OutputIndex, where: str) -> Resolved:
+    """All handles inside are ready (or planned). UsageError names the place of what has no JSON form."""
+    out = Resolved(None, None)
+    out.live, out.stored = _walk(value, index, out, where)
+    return out
+
+
+def _walk(value: Any, index: OutputIndex, out: Resolved, where: str) -> tuple[Any, Any]:
+    if isinstance(value, OutputRef):
+        out.sources.add(value.resource.address)
+        if value.name not in value.resource.outputs:
+            raise UsageError(
+                f"{where}: {value.resource.address} has no output {value.name!r}",
+                hint=f"{value.resource.kind} did not return it from create, read or update",
+            )
+        value = value.resource.outputs[value.name]
+    if isinstance(value, Resource):
+        out.sources.add(value.address)
+        outputs = {n: v for n, v in value.outputs.items() if n in value._fields and not value._fields[n].volatile}
+        _, stored = _walk(outputs, index, out, where)
+        return value, {"$resource": value.address, "kind": value.kind, "outputs": stored}
+    if isinstance(value, str):
+        planned = unknown_sources(value)
+        if planned:
+            out.sources.update(planned)
+            out.unknown = True
+        else:
+            out.sources.update(index.sources(value))
+        return value, str.__str__(value)
+    if isinstance(value, Mapping):
+        live: dict[Any, Any] = {}
+        kept: dict[str, Any] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise UsageError(f"{where}: the key {key!r} is not a string")
+            live[key], kept["$" + key if key.startswith("$") else key] = _walk(item, index, out, f"{where}.{key}")
+        return live, kept
+    if isinstance(value, list | tuple):
+        pairs = [_walk(item, index, out, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    plain = normalise(value, where)
+    return value, plain
+
+
+def revive(stored: Any) -> Any:
+    """Stored props as the verbs see them."""
+    if isinstance(stored, dict):
+        if "$resource" in stored:
+            return Reference(stored["$resource"], stored.get("kind", ""), revive(stored.get("outputs", {})))
+        return {key[1:] if key.startswith("$$") else key: revive(item) for key, item in stored.items()}
+    if isinstance(stored, list):
+        return [revive(item) for item in stored]
+    return stored

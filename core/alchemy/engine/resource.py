@@ -1,0 +1,205 @@
+"""The class behind every kind of resource: props and outputs as annotations, four verbs, and the handle itself.
+
+    class Topic(Resource, kind="acme:Topic"):
+        partitions: int = 1
+        region: str = prop(fixed=True)
+        arn: str = output()
+
+An instance is a handle: declaring it starts the work, awaiting it waits. Neighbours: `deploy` does the work,
+`context` is what the verbs are given.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, dataclass_transform
+
+from alchemy.engine import kinds
+from alchemy.engine.outputs import OutputRef
+from alchemy.errors import UsageError
+from alchemy.model.paths import address_of, check_id
+from alchemy.model.text import safe_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from alchemy.engine.context import Context
+    from alchemy.engine.deploy import Deployment
+    from alchemy.model.values import ResourceState
+
+Outputs: TypeAlias = Mapping[str, Any]
+MISSING: Any = type("MISSING", (), {"__repr__": lambda _: "MISSING"})()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the class says of one annotation."""
+
+    name: str = ""
+    default: Any = MISSING
+    fixed: bool = False
+    is_output: bool = False
+    volatile: bool = False
+    annotation: Any = None
+
+
+def prop(*, default: Any = MISSING, fixed: bool = False, kw_only: bool = True) -> Any:
+    """A prop with more to say than its default. `fixed`: changing it replaces the resource."""
+    return Field(default=default, fixed=fixed)
+
+
+def output(*, volatile: bool = False, init: Literal[False] = False) -> Any:
+    """A value the cloud gives. `volatile`: may differ each time; a change of it does not touch what refers to us."""
+    return Field(is_output=True, volatile=volatile)
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(prop, output))
+class _Declarative:
+    """Above Resource, so that type checkers see `id` as the one positional argument."""
+
+
+class _Output:
+    """Reading an output: its value, or a reference while it is not known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Resource | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        if self.name in instance.outputs:
+            return instance.outputs[self.name]
+        return OutputRef(instance, self.name)
+
+
+class Resource(_Declarative):
+    """Base of every kind. Subclass it with `kind="vendor:Name"` and write create, read, delete and maybe update."""
+
+    id: str = prop(kw_only=False)
+    adopt: bool | None = None
+    protect: bool = False
+    retain: bool = False
+    depends_on: Sequence[Resource] = ()
+    timeout: float | None = None
+    on_destroy: Literal["", "delete", "forget"] = ""
+    allow_data_loss: bool = False
+
+    kind: ClassVar[str] = ""
+    settle: ClassVar[float] = 0.0  # seconds that "absent" is not believed after a crash
+    name_limit: ClassVar[int] = 63
+    idempotent: ClassVar[bool] = False  # create may be sent again with the same name: after a crash it is
+    cloud: ClassVar[bool] = False  # its calls go to ctx.cloud: rows record the account
+
+    _fields: ClassVar[dict[str, Field]] = {}
+
+    def __init_subclass__(cls, kind: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        inherited = dict(cls._fields)
+        for name, annotation in cls.__annotations__.items():
+            if name.startswith("_") or "ClassVar" in str(annotation):
+                continue
+            if name in _TAKEN:
+                raise UsageError(f"{cls.__name__}.{name}: the name is taken by Resource", hint="choose another name")
+            value = cls.__dict__.get(name, MISSING)
+            given = value if isinstance(value, Field) else Field(default=value)
+            inherited[name] = Field(name, given.default, given.fixed, given.is_output, given.volatile, annotation)
+            if given.is_output:
+                setattr(cls, name, _Output(name))
+            elif isinstance(value, Field):
+                delattr(cls, name)
+        cls._fields = inherited
+        if kind:
+            cls.kind = kind
+            if cls.read is Resource.read or cls.create is Resource.create or cls.delete is Resource.delete:
+                raise UsageError(f"{cls.__name__} (kind {safe_text(kind)}) needs the methods create, read and delete")
+            kinds.register(kind, cls)
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, id: str, /, **props: Any) -> None:
+            self._set(id, props)
+            from alchemy.engine.deploy import declare
+
+            self._deployment = declare(self)
+
+    outputs: ClassVar[dict[str, Any]]  # set on each instance
+    scope_path: ClassVar[str]
+    _deployment: ClassVar[Deployment]
+
+    def _set(self, id: str, props: dict[str, Any]) -> None:
+        values = self.__dict__
+        values["id"] = check_id(id)
+        values["outputs"] = {}
+        values["scope_path"] = ""
+        for name in _COMMON:
+            values[name] = props.pop(name, getattr(type(self), name))
+        if values["on_destroy"] not in ("", "delete", "forget"):
+            raise UsageError(f"{safe_text(id)}: on_destroy is 'delete' or 'forget'")
+        for name, declared in self._fields.items():
+            if declared.is_output:
+                continue
+            value = props.pop(name, declared.default)
+            if value is MISSING:
+                raise UsageError(f"{type(self).__name__}({safe_text(id)!r}) needs {name}=")
+            # A list or dict default belongs to the class: each instance gets its own.
+            values[name] = copy.deepcopy(value) if value is declared.default else value
+        if props:
+            names = ", ".join(sorted(n for n, f in self._fields.items() if not f.is_output))
+            raise UsageError(
+                f"{type(self).__name__}({safe_text(id)!r}) has no {safe_text(', '.join(sorted(props)))}",
+                hint=f"it takes {names or 'no props of its own'} and {', '.join(_COMMON)}",
+            )
+
+    @classmethod
+    def restore(cls, row: ResourceState, props: dict[str, Any] | None = None) -> Self:
+        """The instance as stored, without starting anything: for delete, for lookups, and as `before`."""
+        from alchemy.engine.props import revive
+
+        self = cls.__new__(cls)
+        known = {n for n, f in cls._fields.items() if not f.is_output}
+        stored = {n: revive(v) for n, v in (row.props if props is None else props).items() if n in known}
+        for name in known - stored.keys():  # a prop that is newer than the row
+            stored[name] = None if cls._fields[name].default is MISSING else cls._fields[name].default
+        self._set(row.id, stored)
+        self.__dict__["scope_path"] = row.scope
+        self.__dict__["outputs"] = dict(row.outputs)
+        return self
+
+    @property
+    def address(self) -> str:
+        return address_of(self.scope_path, self.id)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        yield from self._deployment.wait().__await__()
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {safe_text(self.address)}>"
+
+    def inputs(self) -> dict[str, Any]:
+        """What the props point at (digests of files, for example): stored and compared together with the props."""
+        return {}
+
+    async def create(self, ctx: Context) -> Outputs:
+        """Makes the object and returns its outputs. Called once per token unless the answer was lost."""
+        raise UsageError(f"{self.kind} has no create")
+
+    async def read(self, ctx: Context) -> Outputs | None:
+        """The outputs of the object as it is, found by ctx.name or ctx.token; None when there is none."""
+        raise UsageError(f"{self.kind} has no read")
+
+    async def update(self, ctx: Context, before: Any) -> Outputs:
+        """Brings the object from `before` to self. A kind without it is replaced when a prop changes."""
+        raise UsageError(f"{self.kind} has no update")
+
+    async def delete(self, ctx: Context) -> None:
+        """Removes the object; one that is gone already is fine."""
+        raise UsageError(f"{self.kind} has no delete")
+
+
+_TAKEN = frozenset(
+    ["id", "kind", "address", "outputs", "scope_path", "inputs", "restore", "create", "read", "update", "delete"]
+)
+_COMMON = ("adopt", "protect", "retain", "depends_on", "timeout", "on_destroy", "allow_data_loss")

@@ -1,0 +1,250 @@
+"""The journal of one scope on local disk: the commit point, the run log and the fence in one append-only file a run.
+
+Contract (the object store will keep the same): `append(ops)` returns an acknowledgement that completes when the
+batch is durable and no later epoch exists, or fails with Fenced or StorageFailed, for good. A writer thread groups
+whatever was queued during the last sync into one record: one write, one sync, one look, then the acks.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from alchemy.errors import AlchemyError, Fenced, LockHeld, StateInvalid, StorageFailed
+from alchemy.model.fold import Fold
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Drop, Emit, Op, Put, Record, encode
+from alchemy.model.text import safe_text
+from alchemy.model.values import Holder
+from alchemy.store.clock import Clock
+from alchemy.store.copies import wants_snapshot, write_snapshot
+from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.opening import Loaded, damaged, epoch_numbers, load
+from alchemy.store.views import Views, newest_stamp
+
+LINGER = 0.05  # seconds that results wait for company when nobody awaits them
+
+Ack = Future[None]
+
+
+class LocalJournal:
+    """One open epoch. `fold` is changed by the writer thread only; reading single rows is safe at any time."""
+
+    def __init__(self, files: Files, layout: Layout, clock: Clock, loaded: Loaded, epoch: int, session: str) -> None:
+        self.fold: Fold = loaded.fold
+        self.epoch = epoch
+        self.session = session
+        self.failure: AlchemyError | None = None
+        self._files = files
+        self._layout = layout
+        self._clock = clock
+        self._path = layout.epoch(self.fold.path, epoch)
+        self._next = layout.epoch(self.fold.path, epoch + 1)
+        self._descriptor = -1
+        self._queue: list[tuple[Sequence[Op], Ack | None]] = []
+        self._condition = threading.Condition()
+        self._urgent = False
+        self._closing = False
+        self._views = Views(files, layout, self.fold)
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def open(
+        cls,
+        files: Files,
+        layout: Layout,
+        clock: Clock,
+        path: ScopePath,
+        *,
+        session: str,
+        holder: Callable[[int], Holder],
+        ops: Callable[[Fold], Sequence[Op]],
+        body: dict[str, Any],
+    ) -> LocalJournal:
+        """Claims the next epoch and writes its opener durably. `ops` sees the fold and adds rows to the opener."""
+        files.make_directory(layout.journal(path))
+        before = load(files, layout, path)
+        _refuse_lost_records(files, layout, before)
+        epoch = (before.epochs[-1] if before.epochs else before.fold.epoch) + 1
+        try:
+            descriptor = files.create(layout.epoch(path, epoch), b"")
+        except FileExistsError:
+            raise LockHeld(
+                f"Failed to acquire lock {path}: another run opened it at this moment",
+                hint="`alchemy scope locks` shows who; run the command again",
+            ) from None
+        # Read again: the claim fixed what counts of the epochs before, and the seal says how much that is.
+        loaded = load(files, layout, path, below=epoch)
+        journal = cls(files, layout, clock, loaded, epoch, session)
+        journal._descriptor = descriptor
+        fold = loaded.fold
+        seals = {str(e): loaded.end if e == loaded.last else 0 for e in loaded.unsealed}
+        full = {**body, "holder": holder(epoch).to_json(), "seals": seals}
+        full["lineage"] = fold.lineage or uuid.uuid4().hex
+        recheck = not loaded.clean or (fold.holder is not None and fold.holder.boot_id != full["holder"]["boot_id"])
+        try:
+            journal._write("open", list(ops(fold)), full)
+        except BaseException:
+            files.close(descriptor)
+            raise
+        if recheck:
+            journal._views.check_all()
+        journal._thread = threading.Thread(target=journal._run, name=f"journal {path}", daemon=True)
+        journal._thread.start()
+        return journal
+
+    def append(self, ops: Sequence[Op], *, wait: bool) -> Ack | None:
+        """Queues a batch. With `wait` the writer hurries and the returned future completes with the ack."""
+        ack: Ack | None = Future() if wait else None
+        with self._condition:
+            if self.failure:
+                if ack is None:
+                    return None
+                ack.set_exception(self.failure)
+                return ack
+            self._queue.append((ops, ack))
+            if wait:
+                self._urgent = True
+            self._condition.notify()
+        return ack
+
+    def settle(self) -> None:
+        """Writes what is queued and stops the writer. Blocks; after it the fold no longer changes."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def close(self, body: dict[str, Any], ops: Sequence[Op] = ()) -> None:
+        """The release, a snapshot when the tail has grown, and every view. Blocks."""
+        self.settle()
+        try:
+            if self.failure is None:
+                self._write("release", list(ops), body)
+                if wants_snapshot(self.fold):
+                    write_snapshot(self._files, self._layout, self.fold)
+            while self._views.behind and self.failure is None:
+                self._views.write_one()
+        finally:
+            if self._descriptor >= 0:
+                self._files.close(self._descriptor)
+                self._descriptor = -1
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if not self._queue and not self._closing and not self._views.behind:
+                    self._condition.wait()
+                if self._queue and not self._urgent and not self._closing:
+                    self._condition.wait(LINGER)
+                batch, self._queue, self._urgent = self._queue, [], False
+                if not batch and self._closing:
+                    return
+            if batch:
+                self._commit(batch)
+            elif self._views.behind:
+                self._write_view()
+
+    def _write_view(self) -> None:
+        try:
+            self._views.write_one()
+        except AlchemyError:
+            # A view is a copy: the journal has it all, and the next opener rewrites what is missing.
+            return
+
+    def _commit(self, batch: list[tuple[Sequence[Op], Ack | None]]) -> None:
+        ops = [op for part, _ in batch for op in part]
+        error: AlchemyError | None = None
+        try:
+            self._write("commit", ops, {})
+        except AlchemyError as failure:
+            error = failure
+        except Exception as failure:
+            error = StorageFailed(f"the journal of {self.fold.path} cannot be written: {failure}")
+            error.__cause__ = failure
+        if error is not None:
+            with self._condition:
+                self.failure = error
+                left, self._queue = self._queue, []
+            batch = batch + left
+            self._spill([op for part, _ in batch for op in part], error)
+        for _, ack in batch:
+            if ack is not None:
+                if error is None:
+                    ack.set_result(None)
+                else:
+                    ack.set_exception(error)
+
+    def _write(self, kind: str, ops: Sequence[Op], body: dict[str, Any]) -> None:
+        """One record: append, sync, look for a later epoch, fold. Raises Fenced when there is one."""
+        fold = self.fold
+        changes = any(not isinstance(op, Emit) for op in ops)
+        record = Record(
+            seq=fold.seq + 1,
+            epoch=self.epoch,
+            session=self.session,
+            wid=uuid.uuid4().hex[:16],
+            kind=kind,
+            at=self._clock.now(),
+            prev=fold.prev,
+            serial=fold.serial + 1 if changes else fold.serial,
+            ops=tuple(op.to_json() for op in ops),
+            body=body,
+        )
+        line, check = encode(record)
+        self._files.append(self._descriptor, line, self._path)
+        self._files.sync(self._descriptor, self._path)
+        if self._files.exists(self._next):
+            raise Fenced(
+                f"this run may not write {fold.path} any more: a later run took over (epoch {self.epoch + 1})",
+                hint=f"`alchemy scope locks` shows who; `alchemy scope logs {fold.path}` shows what it did",
+            )
+        rows, scopes = fold.apply(record, check)
+        self._views.touch(rows, scopes)
+
+    def _spill(self, ops: Sequence[Op], error: AlchemyError) -> None:
+        """What could not be committed goes to a file of its own, so that an id the cloud gave is not lost."""
+        wanted = [op.to_json() for op in ops if isinstance(op, Put | Drop)]
+        if not wanted:
+            return
+        import tempfile
+        from pathlib import Path
+
+        import orjson
+
+        body = {"scope": self.fold.path, "epoch": self.epoch, "session": self.session, "ops": wanted}
+        name = f"{self.fold.path.replace('/', '-')}-{self.epoch}-{self.session[:8]}.json"
+        for directory in (self._layout.spill, Path(tempfile.gettempdir())):
+            try:
+                self._files.make_directory(directory, durable=False)
+                self._files.replace(directory / name, orjson.dumps(body, option=orjson.OPT_INDENT_2), durable=True)
+            except (StorageFailed, OSError):
+                continue
+            error.hint = f"{error.hint}; what this run knew and could not write is in {safe_text(directory / name)}"
+            return
+
+
+def _refuse_lost_records(files: Files, layout: Layout, loaded: Loaded) -> None:
+    """A view is only ever written after its record was durable: one that is ahead proves that records are gone."""
+    fold = loaded.fold
+    newest = newest_stamp(files, layout, fold, thorough=not loaded.clean)
+    if newest is None or newest[0].seq <= fold.seq:
+        return
+    stamp, path = newest
+    directory = layout.journal(fold.path)
+    if not epoch_numbers(files, layout, fold.path) and not fold.seq:
+        raise StateInvalid(
+            f"{safe_text(path)} was written from a journal that is missing or empty: {safe_text(directory)}",
+            hint="nothing was changed; put the journal directory back from your own copy",
+        )
+    raise damaged(
+        layout.epoch(fold.path, stamp.epoch),
+        f"it ends at record {fold.seq}, but {safe_text(path.relative_to(layout.root))} was written from {stamp.seq}",
+    )

@@ -1,0 +1,282 @@
+"""Taking locks on scope paths: alone on the path, together with others on everything above it.
+
+Neighbours: `holders` tells everybody else who holds what, `blockers` tells a waiter who is in the way; the journal
+decides whether a write counts, so a lock only keeps people from getting in each other's way (docs/state-format.md).
+A path has a permanent, empty `<path>.lock`, the kernel's handle on it, and a `<path>.lock.gate`: who waits keeps the
+gate, so that a stream of newcomers below a path cannot keep the one who wants all of it waiting for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+
+from alchemy.errors import Fenced, LockHeld, StorageFailed, UsageError
+from alchemy.model.paths import ScopePath
+from alchemy.model.text import safe_text
+from alchemy.model.values import Holder
+from alchemy.store.blockers import Blocker, Refusal, find_blocker
+from alchemy.store.clock import Clock
+from alchemy.store.files import Files
+from alchemy.store.holders import open_lock, read_holder, same_file
+from alchemy.store.layout import Layout
+
+SHORTEST_PAUSE = 0.005  # seconds between tries, doubled up to
+LONGEST_PAUSE = 0.25
+PATIENCE = 0.1  # seconds before a waiter is told: whoever only looks at a lock is gone by then
+LOOK_EVERY = 0.5  # seconds between looks at who holds it; below an application there can be many locks
+PASSERS = 5  # tries more when nobody is found in the way at the end
+
+# Paths this process holds, by state directory. Only for the UsageError: the kernel keeps threads apart by itself.
+_held: dict[tuple[str, ScopePath], tuple[int, Lease]] = {}
+
+
+class Lease:
+    """A lock that is held: `path` alone, with `exclusive` listing every path it holds so (the owner's too)."""
+
+    def __init__(self, locks: LocalLocks, path: ScopePath, exclusive: dict[ScopePath, Flock], shared: list[Flock]):
+        self.path = path
+        self.exclusive = tuple(exclusive)
+        self._locks = locks
+        self._own = exclusive
+        self._shared = shared
+        self._pid = os.getpid()
+        self._released = False
+        self._published: Holder | None = None
+
+    def publish(self, holder: Holder) -> None:
+        """Show who holds it, under each path it holds; readers see the old record or the new one.
+
+        Fenced when the lock was opened by force meanwhile: the record belongs to somebody else then.
+        """
+        if self._released or os.getpid() != self._pid:
+            raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
+        self._published = holder
+        for path, claim in self._own.items():
+            if not claim.current:
+                raise Fenced(f"lock {path} was opened by force; another run may hold it", hint="alchemy scope locks")
+            record = replace(holder, path=str(path)).to_json()
+            self._locks.files.replace(
+                self._locks.layout.holder(path), orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n"
+            )
+
+    def release(self) -> None:
+        """Give it back; the second time, or in a forked child, nothing happens. Release what lies below it first.
+
+        The record goes while the lock is still held: killed before that, it is a leftover; between the two, and
+        after, nobody holds the path and no record says otherwise.
+        """
+        with _mutex:
+            if self._released or os.getpid() != self._pid:
+                return
+            self._released = True
+        try:
+            self._withdraw()
+        finally:
+            self._locks.forget(self)
+            _release_all([*self._shared, *self._own.values()])
+
+    def _withdraw(self) -> None:
+        published, files = self._published, self._locks.files
+        for path, claim in self._own.items():
+            found = read_holder(self._locks.layout, files, path) if published and claim.current else None
+            if found and published and (found.session, found.epoch) == (published.session, published.epoch):
+                with suppress(StorageFailed):  # it stays as a leftover, which everybody can tell from a holder
+                    files.remove(self._locks.layout.holder(path))
+
+
+def _release_all(claims: list[Flock]) -> None:
+    """Last taken first; all of them even when one fails."""
+    try:
+        if claims:
+            claims[-1].release()
+    finally:
+        if claims:
+            _release_all(claims[:-1])
+
+
+class LocalLocks:
+    """Locks below one state directory."""
+
+    def __init__(self, layout: Layout, files: Files, clock: Clock) -> None:
+        self.layout = layout
+        self.files = files
+        self._clock = clock
+        self._root = os.path.realpath(layout.root)
+
+    async def acquire(
+        self,
+        path: ScopePath,
+        *,
+        owner: ScopePath | None = None,
+        timeout: float,
+        held: Collection[ScopePath] = (),
+        waiting: Callable[[str], None] | None = None,
+    ) -> Lease:
+        """Wait up to `timeout` seconds (0: one try), else LockHeld.
+
+        `owner`: the scope whose journal a nested `path` is in; it is held too. `held`: what this session holds already
+        and will hold for longer, so that paths below are free to it. `waiting` is told who is in the way, in words,
+        once waiting is worth mentioning and again when that changes.
+        UsageError at once when this process holds `path` or one below it: it could only wait for itself.
+        """
+        request = _Request(self, path, owner, held)
+        started = self._clock.elapsed()
+        told, looked, pause, passers = "", started + PATIENCE - LOOK_EVERY, SHORTEST_PAUSE, PASSERS
+        try:
+            while True:
+                outcome = request.attempt()
+                if isinstance(outcome, Lease):
+                    return outcome
+                waited = self._clock.elapsed() - started
+                if waited >= timeout:
+                    blocker = find_blocker(self.layout, self.files, outcome, self._clock)
+                    if blocker or not passers:
+                        raise _lock_held(path, blocker, timeout)
+                    passers -= 1
+                elif waiting and started + waited - looked >= LOOK_EVERY:
+                    looked = started + waited
+                    blocker = find_blocker(self.layout, self.files, outcome, self._clock)
+                    if blocker and (text := _while_waiting(blocker, path)) != told:
+                        told = text
+                        waiting(text)
+                left = timeout - waited if waited < timeout else SHORTEST_PAUSE
+                await self._clock.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+                pause = min(pause * 2, LONGEST_PAUSE)
+        finally:
+            request.close()
+
+    def acquire_now(
+        self, path: ScopePath, *, owner: ScopePath | None = None, held: Collection[ScopePath] = ()
+    ) -> Lease | None:
+        """One try without waiting; None when somebody is in the way. Otherwise like `acquire`."""
+        request = _Request(self, path, owner, held)
+        try:
+            for _ in range(PASSERS):
+                outcome = request.attempt()
+                if isinstance(outcome, Lease):
+                    return outcome
+                if find_blocker(self.layout, self.files, outcome, self._clock):
+                    return None
+            return None
+        finally:
+            request.close()
+
+    def holding(self, path: ScopePath) -> bool:
+        """This process holds `path` itself."""
+        return (self._root, path) in _held
+
+    def held_below(self, path: ScopePath) -> list[ScopePath]:
+        """What this process holds at `path` and below it."""
+        with _mutex:
+            return sorted(other for root, other in _held if root == self._root and path.holds(other))
+
+    def remember(self, lease: Lease) -> None:
+        with _mutex:
+            _held.update(((self._root, path), lease) for path in lease.exclusive)
+
+    def forget(self, lease: Lease) -> None:
+        with _mutex:
+            for path in lease.exclusive:
+                if _held.get((self._root, path)) is lease:
+                    del _held[self._root, path]
+
+
+class _Request:
+    """One acquisition under way: what is wanted, and the gate kept between tries."""
+
+    def __init__(self, locks: LocalLocks, path: ScopePath, owner: ScopePath | None, held: Collection[ScopePath]):
+        if owner and not owner.holds(path):
+            raise UsageError(f"{owner} cannot own {path}: it is not above it", hint="name the stage it is in")
+        self._locks = locks
+        self._path = path
+        ours = {other for other in held if locks.holding(other)}  # what was given back meanwhile protects nothing
+        self._targets = (path,) if owner is None or owner == path or owner in ours else (owner, path)
+        # Passing a gate would wait for whoever waits for us: above what we hold there is none to pass.
+        self._above = tuple(
+            (ancestor, not any(ancestor.holds(other) for other in ours))
+            for ancestor in self._targets[0].ancestors
+            if ancestor not in ours
+        )
+        self._gate: Flock | None = None
+
+    def attempt(self) -> Lease | Refusal:
+        """From the root down; everything but the own gate is given back at the first refusal."""
+        for target in self._targets:
+            if mine := self._locks.held_below(target):
+                raise UsageError(
+                    f"this process already holds {mine[0]}: opening {target} would wait for itself",
+                    hint=f"finalize {mine[0]} first, or open a scope below it",
+                )
+        shared: list[Flock] = []
+        exclusive: dict[ScopePath, Flock] = {}
+        lease: Lease | None = None
+        try:
+            refusal = self._share(shared) or self._take(exclusive)
+            if refusal:
+                return refusal
+            lease = Lease(self._locks, self._path, exclusive, shared)
+            self._locks.remember(lease)
+            self.close()
+            return lease
+        finally:
+            if lease is None:
+                _release_all([*shared, *exclusive.values()])
+
+    def _share(self, taken: list[Flock]) -> Refusal | None:
+        layout, files = self._locks.layout, self._locks.files
+        for ancestor, gated in self._above:
+            gate = take(layout, files, layout.gate(ancestor), alone=False) if gated else None
+            if gated and gate is None:
+                return Refusal(ancestor, gate=True)
+            try:
+                lock = take(layout, files, layout.lock(ancestor), alone=False)
+            finally:
+                if gate:
+                    gate.release()
+            if lock is None:
+                return Refusal(ancestor)
+            taken.append(lock)
+        return None
+
+    def _take(self, taken: dict[ScopePath, Flock]) -> Refusal | None:
+        layout, files = self._locks.layout, self._locks.files
+        first = self._targets[0]
+        if self._gate and not self._gate.current:
+            self.close()
+        self._gate = self._gate or take(layout, files, layout.gate(first), alone=True)
+        if self._gate is None:
+            return Refusal(first, gate=True)
+        for target in self._targets:
+            lock = take(layout, files, layout.lock(target), alone=True)
+            if lock is None:
+                return Refusal(target)
+            taken[target] = lock
+        return None
+
+    def close(self) -> None:
+        """Give the gate back."""
+        gate, self._gate = self._gate, None
+        if gate:
+            gate.release()
+
+
+def _while_waiting(blocker: Blocker, wanted: ScopePath) -> str:
+    return blocker.who if blocker.path == wanted else f"{blocker.who}, on {blocker.path}"
+
+
+def _lock_held(path: ScopePath, blocker: Blocker | None, timeout: float) -> LockHeld:
+    cause = blocker.towards(path) if blocker else "it changes hands too fast to be had, by whom is unknown"
+    waited = f" (waited {timeout * 1000:.0f} ms)" if timeout > 0 else ""
+    longer = max(60_000, int(timeout * 2000))
+    return LockHeld(
+        f"Failed to acquire lock {path}: {cause}{waited}",
+        hint=f"`alchemy scope locks` shows who holds what; ALCHEMY_LOCK_TIMEOUT={longer} waits longer (milliseconds)",
+    )

@@ -1,0 +1,150 @@
+"""Reading a journal: newest valid snapshot plus the epochs after it, with every seal and checksum honoured.
+
+A torn last line is a crash and is passed over; a bad line before a good one, a missing epoch, a broken chain or a
+sealed byte that is gone is damage, and said so. Neighbours: `journal` appends, `reader` follows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from alchemy.errors import StateInvalid
+from alchemy.model.fold import Fold
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import BadLine, Record, decode
+from alchemy.model.text import safe_text
+from alchemy.store.copies import newest_snapshot
+from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+
+_EPOCH = re.compile(r"(\d{6,})\.jsonl")
+
+
+def damaged(file: Path, what: str, line: int = 0) -> StateInvalid:
+    """The one error for a journal that cannot be believed."""
+    where = f"{safe_text(file)}:{line}" if line else safe_text(file)
+    return StateInvalid(
+        f"the journal is damaged: {where}: {what}",
+        hint="nothing was changed; restore the journal directory from your own copy, or look at the newest file in "
+        "backups/ beside it; `alchemy scope validate` lists what else is affected",
+    )
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A journal as read. `end`: bytes of the newest opened epoch that count; `unsealed`: epochs nobody sealed."""
+
+    fold: Fold
+    epochs: list[int] = field(default_factory=list)  # every name, opened or void
+    last: int = 0  # newest epoch with a valid opener
+    end: int = 0
+    torn: int = 0  # bytes after `end`
+    unsealed: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def void(self) -> bool:
+        """An epoch was claimed and its opener never written: its owner died or was cut."""
+        return bool(self.epochs) and self.epochs[-1] > self.last
+
+    @property
+    def clean(self) -> bool:
+        return self.fold.released and not self.torn and not self.void
+
+
+def epoch_numbers(files: Files, layout: Layout, path: ScopePath | str) -> list[int]:
+    return sorted(int(m[1]) for name in files.names(layout.journal(path)) if (m := _EPOCH.fullmatch(name)))
+
+
+def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0) -> Loaded:
+    """The fold of the journal of `path`; `below` > 0 reads only epochs under that number."""
+    epochs = [e for e in epoch_numbers(files, layout, path) if not below or e < below]
+    fold, notes = newest_snapshot(files, layout, path)
+    if fold is None:
+        fold = Fold(str(path))
+    loaded = Loaded(fold, epochs, notes=notes)
+    wanted = [e for e in epochs if e >= fold.epoch]
+    data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in wanted}
+    openers = {epoch: opener for epoch, raw in data.items() if (opener := _opener(raw, epoch))}
+    limits = _limits(openers)
+    opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]
+    loaded.last = opened[-1] if opened else fold.epoch
+    for epoch in opened:
+        limit = limits.get(epoch)
+        if limit is None and epoch != opened[-1]:
+            raise damaged(layout.epoch(path, epoch), "the next run did not seal it")
+        loaded.end = _read_epoch(layout.epoch(path, epoch), data[epoch], limit, fold)
+        loaded.torn = 0 if limit is not None else len(data[epoch]) - loaded.end
+    if wanted and fold.epoch in wanted and fold.epoch not in opened and limits.get(fold.epoch) != 0:
+        raise damaged(layout.epoch(path, fold.epoch), "its first record is gone, and a snapshot was taken from it")
+    loaded.unsealed = [epoch for epoch in wanted if epoch not in limits and epoch >= loaded.last]
+    return loaded
+
+
+def _opener(raw: bytes, epoch: int) -> Record | None:
+    end = raw.find(b"\n") + 1
+    try:
+        record, _ = decode(raw[:end])
+    except (BadLine, orjson.JSONDecodeError, KeyError):
+        return None
+    return record if record.kind == "open" and record.epoch == epoch else None
+
+
+def _limits(openers: dict[int, Record]) -> dict[int, int]:
+    """How many bytes of each sealed epoch count. An opener that was itself sealed away says nothing."""
+    limits: dict[int, int] = {}
+    for epoch in sorted(openers, reverse=True):
+        if limits.get(epoch) == 0:
+            continue
+        for sealed, size in openers[epoch].body.get("seals", {}).items():
+            limits.setdefault(int(sealed), int(size))
+    return limits
+
+
+def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
+    """Folds the lines that count; returns where they end."""
+    if limit is not None and limit > len(raw):
+        raise damaged(file, f"{limit - len(raw)} of {limit} sealed bytes are missing")
+    counted = raw if limit is None else raw[:limit]
+    offset = 0
+    number = 0
+    while offset < len(counted):
+        number += 1
+        end = counted.find(b"\n", offset) + 1 or len(counted)
+        try:
+            record, check = decode(counted[offset:end])
+        except (BadLine, orjson.JSONDecodeError, KeyError) as error:
+            if limit is None and not _good_line_after(counted, end):
+                return offset
+            raise damaged(file, str(error), number) from error
+        apply(file, number, record, check, fold)
+        offset = end
+    return offset
+
+
+def apply(file: Path, number: int, record: Record, check: str, fold: Fold) -> bool:
+    """One record onto the fold, its place in the chain checked; False when a snapshot already held it."""
+    if record.seq <= fold.seq:
+        return False
+    if record.seq != fold.seq + 1:
+        raise damaged(file, f"records {fold.seq + 1} to {record.seq - 1} are missing", number)
+    if record.prev != fold.prev:
+        raise damaged(file, "it does not follow the record before it", number)
+    fold.apply(record, check)
+    return True
+
+
+def _good_line_after(raw: bytes, offset: int) -> bool:
+    while offset < len(raw):
+        end = raw.find(b"\n", offset) + 1 or len(raw)
+        try:
+            decode(raw[offset:end])
+        except (BadLine, orjson.JSONDecodeError, KeyError):
+            offset = end
+            continue
+        return True
+    return False

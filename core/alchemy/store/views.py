@@ -1,0 +1,190 @@
+"""The journal's rows as files that people read: `state.json` for each scope and resource.
+
+Written after the journal said yes, never synced, never read by the engine. Each carries the place in the journal
+it was written from and its own checksum, so that a hand edit, a torn file or a lost journal shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from alchemy.model.canonical import digest
+from alchemy.model.fold import Fold, Stamp
+from alchemy.model.values import FORMAT, ResourceState, ScopeState
+from alchemy.store.files import Files
+from alchemy.store.layout import RESOURCES, Layout
+
+
+def render(row: ResourceState | ScopeState, stamp: Stamp) -> bytes:
+    """The bytes of a view: indented JSON, its checksum last."""
+    body: dict[str, Any] = {"format": FORMAT, **row.to_json()}
+    body["journal"] = {"epoch": stamp.epoch, "seq": stamp.seq, "serial": stamp.serial}
+    body["sha256"] = digest(body)
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewFile:
+    """A view as found. `problem`: "" when whole; torn files have no `stamp`."""
+
+    data: bytes
+    problem: str = ""
+    line: int = 0
+    stamp: Stamp | None = None
+
+
+def examine(data: bytes) -> ViewFile:
+    """Is it whole, and from which record? Never raises."""
+    if not data.strip():
+        return ViewFile(data, "it is empty")
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        return ViewFile(data, "Invalid JSON", line=data[: error.pos].count(b"\n") + 1)
+    if not isinstance(body, dict):
+        return ViewFile(data, "it holds no object", line=1)
+    check = body.pop("sha256", "")
+    try:
+        if check != digest(body):
+            return ViewFile(data, "edited by hand: its checksum does not match")
+        place = body["journal"]
+        return ViewFile(data, stamp=Stamp(int(place["epoch"]), int(place["seq"]), int(place["serial"])))
+    except (TypeError, KeyError, ValueError, RecursionError):
+        return ViewFile(data, "edited by hand: a field it needs is missing")
+
+
+def read_view(files: Files, path: Path) -> ViewFile | None:
+    """None when there is no such file."""
+    try:
+        return examine(files.read(path))
+    except FileNotFoundError:
+        return None
+
+
+class Views:
+    """Keeps the files of one journal's rows up to date. One thread uses it: the journal's writer."""
+
+    def __init__(self, files: Files, layout: Layout, fold: Fold) -> None:
+        self._files = files
+        self._layout = layout
+        self._fold = fold
+        self._rows: dict[str, None] = {}  # ordered sets of what is behind
+        self._scopes: dict[str, None] = {}
+        self._made: set[Path] = set()
+
+    def touch(self, rows: Iterable[str], scopes: Iterable[str]) -> None:
+        self._rows.update(dict.fromkeys(rows))
+        self._scopes.update(dict.fromkeys(scopes))
+
+    @property
+    def behind(self) -> bool:
+        return bool(self._rows or self._scopes)
+
+    def write_one(self) -> None:
+        """Brings one view up to date."""
+        if self._rows:
+            key = next(iter(self._rows))
+            del self._rows[key]
+            address, _, generation = key.partition("\x00")
+            path = self._layout.resource_view(address, int(generation) if generation else None)
+            self._write(path, self._fold.resources.get(key), key)
+        elif self._scopes:
+            scope = next(iter(self._scopes))
+            del self._scopes[scope]
+            self._write(self._layout.scope_view(scope), self._fold.scopes.get(scope), "\x00" + scope)
+
+    def _write(self, path: Path, row: ResourceState | ScopeState | None, key: str) -> None:
+        if row is None:
+            self._remove(path)
+            return
+        if path.parent not in self._made:
+            self._files.make_directory(path.parent, durable=False)
+            self._made.add(path.parent)
+        stamp = self._fold.stamps[key]
+        if isinstance(row, ScopeState) and row.path == self._fold.path:
+            # The owner's view carries the journal's end: a shorter journal than that has lost records.
+            stamp = Stamp(self._fold.epoch, self._fold.seq, self._fold.serial)
+        self._keep_edits(path)
+        self._files.replace(path, render(row, stamp))
+
+    def _keep_edits(self, path: Path) -> None:
+        """What somebody wrote into a view by hand is put beside it, not lost."""
+        found = read_view(self._files, path)
+        if found and found.problem:
+            self._files.replace(path.with_name(f"{path.name}.edited"), found.data)
+
+    def _remove(self, path: Path) -> None:
+        self._keep_edits(path)
+        self._files.remove(path)
+        directory = path.parent
+        while directory != self._layout.scope(self._fold.path) and directory != self._layout.root:
+            self._made.discard(directory)
+            self._files.remove_empty(directory)
+            directory = directory.parent
+
+    def check_all(self) -> None:
+        """After a crash: every row whose file is missing or from another record is written again."""
+        for key, row in self._fold.resources.items():
+            path = self._layout.resource_view(row.address, row.generation if row.former else None)
+            found = read_view(self._files, path)
+            if found is None or (not found.problem and found.stamp != self._fold.stamps[key]):
+                self._rows[key] = None
+        for scope in self._fold.scopes:
+            found = read_view(self._files, self._layout.scope_view(scope))
+            if found is None or (not found.problem and found.stamp != self._fold.stamps["\x00" + scope]):
+                self._scopes[scope] = None
+        for path in stray_views(self._files, self._layout, self._fold):
+            self._remove(path)
+
+
+def stray_views(files: Files, layout: Layout, fold: Fold) -> list[Path]:
+    """Whole views, not ahead of the journal, of rows the journal no longer has."""
+    known = {
+        layout.resource_view(row.address, row.generation if row.former else None) for row in fold.resources.values()
+    }
+    strays = []
+    for path in view_files(files, layout, fold):
+        if path.parent.parent.name == RESOURCES and path not in known:
+            found = read_view(files, path)
+            if found and found.stamp and found.stamp.seq <= fold.seq:
+                strays.append(path)
+    return strays
+
+
+def view_files(files: Files, layout: Layout, fold: Fold) -> list[Path]:
+    """Every view of the journal's subtree that lies on disk: its own scope, its nested ones, their resources."""
+    found: list[Path] = []
+    queue = [layout.scope(fold.path)]
+    while queue:
+        directory = queue.pop()
+        for name in files.names(directory):
+            path = directory / name
+            if name == "state.json":
+                found.append(path)
+            elif name == RESOURCES:
+                for id in files.names(path):
+                    found += [path / id / file for file in files.names(path / id) if file.endswith(".json")]
+            elif name not in ("journal", "snapshots", "backups") and _is_ours(path):
+                queue.append(path)
+    return found
+
+
+def _is_ours(path: Path) -> bool:
+    """A directory that is not another owner's subtree; symbolic links are never followed."""
+    return path.is_dir() and not path.is_symlink() and not (path / "journal").exists()
+
+
+def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> tuple[Stamp, Path] | None:
+    """The newest record any whole view was written from: the journal must reach at least that far."""
+    paths = view_files(files, layout, fold) if thorough else [layout.scope_view(fold.path)]
+    newest: tuple[Stamp, Path] | None = None
+    for path in paths:
+        found = read_view(files, path)
+        if found and found.stamp and (newest is None or found.stamp.seq > newest[0].seq):
+            newest = (found.stamp, path)
+    return newest
