@@ -6,9 +6,9 @@ PYTEST_WORKERS ?= 2
 CHECKED = $(wildcard core alchemy_tui tests benchmarks examples screenshots)
 
 # The first Python that is new enough and can build an environment. A name on PATH may be a shim that does not run.
+FIT := -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 ifeq ($(origin PYTHON),undefined)
-PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(FIT) && { echo $$p; break; }; done)
 else
 ASKED := $(PYTHON)
 endif
@@ -71,8 +71,8 @@ ifneq ($(OURS),yes)
 .PHONY: $(VENV)/.place
 endif
 $(VENV)/.place:
-	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (Debian: apt install python3-venv)," \
-		"or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(or $(PYTHON),false) $(FIT) || { echo "No Python >= 3.11 with venv$(if $(ASKED), at $(ASKED))." \
+		"Install one (Debian: apt install python3-venv), or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "creating $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@echo "$(CURDIR)" > $@
