@@ -1,0 +1,112 @@
+"""An entry of a run's log as one line: time, sign, what happened, to whom, how long it took."""
+
+from __future__ import annotations
+
+from alchemy.model.events import (
+    BackupTaken,
+    ChangeEnded,
+    ChangePlanned,
+    ChangeRetried,
+    ChangeStarted,
+    Entry,
+    Event,
+    LockLost,
+    LockTaken,
+    LockWaited,
+    Noted,
+    Progressed,
+    RunEnded,
+    RunStarted,
+    ScopeEntered,
+    ScopeLeft,
+)
+from alchemy_tui.present import times
+from alchemy_tui.present.line import Line, Tone, line, pad, piece, spread
+from alchemy_tui.present.run import count_words
+from alchemy_tui.present.scene import Scene
+
+_DONE = {
+    "create": "created",
+    "adopt": "adopted",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+    "forget": "forgot",
+    "keep": "kept",
+}
+_DOING = {
+    "create": "creating",
+    "adopt": "adopting",
+    "update": "updating",
+    "replace": "replacing",
+    "delete": "deleting",
+    "forget": "forgetting",
+}
+VERB = 12  # cells
+
+
+def entry_line(scene: Scene, entry: Entry, owner: str, width: int) -> Line:
+    sign, verb, tone, about, right = _tell(scene, entry.event, owner)
+    left = (
+        piece(f"{times.clock(entry.at)}  ", Tone.FAINT),
+        piece(f"{sign} ", tone),
+        piece(f"{verb:<{VERB}}", tone),
+        *about,
+    )
+    return pad(spread(left, line((right, Tone.DIM)) if right else (), width), width)
+
+
+def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line, str]:
+    """(sign, verb, tone, about, at the right edge)."""
+    glyphs = scene.glyphs
+    name = relative(event.subject, owner)
+    if isinstance(event, ChangeStarted | ChangePlanned):
+        verb = _DOING.get(event.action, event.action)
+        about = line((name, Tone.TEXT), (f"  {event.reason}" if event.reason else "", Tone.DIM))
+        return glyphs.dot, verb, Tone.DIM, about, ""
+    if isinstance(event, ChangeEnded):
+        took = times.duration(event.took)
+        if event.outcome == "done":
+            sign = {"delete": glyphs.delete, "forget": glyphs.delete, "update": glyphs.update}
+            tone = Tone.BAD if event.action == "delete" else Tone.BUSY if event.action == "update" else Tone.OK
+            verb = _DONE.get(event.action, event.action)
+            return sign.get(event.action, glyphs.create), verb, tone, line((name, Tone.STRONG)), took
+        tone = Tone.BAD if event.outcome == "failed" else Tone.WARN
+        sign_ = glyphs.failed if event.outcome == "failed" else glyphs.dot
+        about = line((name, Tone.STRONG), (f"  {event.error}" if event.error else "", tone))
+        return sign_, event.outcome, tone, about, took
+    if isinstance(event, ChangeRetried):
+        about = line((name, Tone.STRONG), (f"  {event.error}", Tone.DIM))
+        right = f"try {event.attempt}/{event.of} in {times.duration(event.delay)}"
+        return glyphs.retry, "retry", Tone.WARN, about, right
+    if isinstance(event, RunStarted):
+        about = line((event.subject, Tone.STRONG), (f"  by {event.who} pid {event.pid}", Tone.DIM))
+        return glyphs.run, event.purpose, Tone.ACCENT, about, event.target
+    if isinstance(event, RunEnded):
+        tone = {"done": Tone.OK, "failed": Tone.BAD}.get(event.outcome, Tone.WARN)
+        sign_ = glyphs.ok if event.outcome == "done" else glyphs.failed
+        return sign_, event.outcome, tone, line((count_words(event.counts), Tone.TEXT)), times.duration(event.took)
+    if isinstance(event, Progressed):
+        share = f"{event.done:g}/{event.total:g}"
+        return glyphs.dot, "progress", Tone.DIM, line(name), share
+    if isinstance(event, BackupTaken):
+        about = line(event.file, (f"  {event.reason}" if event.reason else "", Tone.DIM))
+        return glyphs.dot, "backup", Tone.DIM, about, ""
+    if isinstance(event, LockWaited):
+        return glyphs.dot, "waiting", Tone.WARN, line(name, (f"  held by {event.holder}", Tone.DIM)), ""
+    if isinstance(event, LockTaken):
+        return glyphs.lock_live, "lock", Tone.DIM, line((name, Tone.TEXT)), ""
+    if isinstance(event, LockLost):
+        return glyphs.failed, "lock lost", Tone.BAD, line(name, (f"  {event.reason}", Tone.BAD)), ""
+    if isinstance(event, ScopeEntered | ScopeLeft):
+        verb = "entered" if isinstance(event, ScopeEntered) else "left"
+        return glyphs.dot, verb, Tone.FAINT, line((name, Tone.DIM)), ""
+    if isinstance(event, Noted):
+        tone = Tone.WARN if event.level == "warning" else Tone.DIM
+        return glyphs.dot, event.level, tone, line(event.text), ""
+    return glyphs.dot, type(event).__name__.lower(), Tone.DIM, line(name), ""
+
+
+def relative(subject: str, owner: str) -> str:
+    """Without the part that every line of this log would repeat."""
+    return subject[len(owner) + 1 :] if subject.startswith(f"{owner}/") else subject

@@ -1,0 +1,260 @@
+"""The selected scope or resource at length (`info`) and in four lines (`peek`).
+
+Both answer in the same order: what is it, is it well, who holds it, what changed last, what can I do.
+"""
+
+from __future__ import annotations
+
+from alchemy.operations.shapes import Health, ResourceNode, ScopeNode, Verdict
+from alchemy_tui.present import lock as lock_words
+from alchemy_tui.present import run as run_words
+from alchemy_tui.present import times
+from alchemy_tui.present.event import relative
+from alchemy_tui.present.line import BLANK, Line, Piece, Tone, clip, line, piece, spread, wrap
+from alchemy_tui.present.scene import Scene
+from alchemy_tui.present.scope import resource_status, scope_status, short_kind
+
+LABEL = 11  # cells
+
+
+def field(label: str, value: Line) -> Line:
+    return (piece(f"{label:<{LABEL}}", Tone.DIM), *value)
+
+
+def info(scene: Scene, subject: str, width: int) -> list[Line]:
+    node = scene.node(subject)
+    if isinstance(node, ScopeNode):
+        return _scope(scene, node, width)
+    if isinstance(node, ResourceNode):
+        return _resource(scene, node, width)
+    return [line(("Nothing selected.", Tone.DIM))]
+
+
+def _heading(name: str, kind: str, path: str, width: int) -> list[Line]:
+    return [
+        spread(line((clip(name, width - 2), Tone.TITLE)), line((kind, Tone.DIM)), width),
+        *wrap(path, width, Tone.DIM),
+        BLANK,
+    ]
+
+
+def _scope(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
+    out = _heading(node.path.rpartition("/")[2], f"{node.kind} scope", node.path, width)
+    out.append(field("status", scope_status(scene, node)))
+    if node.problem:
+        out += _indented(node.problem, width, Tone.BAD)
+    children, resources = len(node.children), len(node.resources)
+    held = f"{node.total:,} resource{'s' * (node.total != 1)}"
+    here = f"  {resources} here, {children} scope{'s' * (children != 1)} below" if children else ""
+    out.append(field("holds", line(held, (here, Tone.DIM))))
+    if node.row:
+        if node.row.target:
+            out.append(field("target", line(str(node.row.target))))
+        out.append(field("created", _when(node.row.created_at, scene)))
+        out.append(field("updated", (*_when(node.row.updated_at, scene), *line((_by(node.row.last_run), Tone.DIM)))))
+    out += _lock(scene, node.path)
+    out += _below(scene, node, width)
+    out += _run(scene, node.owner, node.path, width)
+    out += _findings(scene, node.path, width)
+    return out
+
+
+def _resource(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
+    state = node.state
+    out = _heading(state.id, state.kind, state.address, width)
+    out.append(field("status", (*resource_status(scene, node), *line((_reason(node), Tone.DIM)))))
+    for text in (node.problem, state.error):
+        if text:
+            out += _indented(text, width, Tone.BAD)
+    out.append(field("name", line(state.physical_name)))
+    out.append(field("created", _when(state.created_at, scene)))
+    out.append(field("updated", (*_when(state.updated_at, scene), *line((_by(state.run), Tone.DIM)))))
+    flags = [word for word in ("adopted", "protect", "retain", "kept") if getattr(state, word)]
+    if state.generation:
+        flags.append(f"generation {state.generation}")
+    if flags:
+        out.append(field("flags", line(", ".join(flags))))
+    out += _lock(scene, state.address)
+    if state.depends_on or node.used_by:
+        out.append(BLANK)
+    out += _names("needs", state.depends_on, state.scope, width)
+    out += _names("needed by", node.used_by, state.scope, width)
+    out += _values("outputs", state.outputs, width)
+    out += _values("props", state.props, width)
+    if node.view:
+        out += [
+            BLANK,
+            *(
+                field("stored in", text) if not n else field("", text)
+                for n, text in enumerate(wrap(node.view, width - LABEL, Tone.DIM))
+            ),
+        ]
+    return out
+
+
+def _reason(node: ResourceNode) -> str:
+    words = {
+        Health.ORPHAN: "  stored, but the last complete deploy did not declare it",
+        Health.UNFINISHED: "  a run began this and did not say how it ended; the next deploy looks it up",
+        Health.EDITED: "  the file differs from the journal",
+    }
+    return words.get(node.health, "")
+
+
+def _by(run: str) -> str:
+    return f"  by {run}" if run else ""
+
+
+def _when(stamp: str, scene: Scene) -> Line:
+    if not stamp:
+        return line(("unknown", Tone.FAINT))
+    return line(times.exact(stamp), (f"  {times.ago(stamp, scene.now)}", Tone.DIM))
+
+
+def _lock(scene: Scene, subject: str) -> list[Line]:
+    lock = lock_words.nearest(scene, subject)
+    if lock is None:
+        return [field("lock", line(("free", Tone.DIM)))]
+    place = line((f"  on {lock.path}" if lock.path != subject else "", Tone.DIM))
+    out = [field("lock", (*lock_words.summary(scene, lock), *place))]
+    if lock.evidence and lock.verdict != Verdict.LIVE:
+        out.append(field("", line((lock.evidence[0], Tone.DIM))))
+    return out
+
+
+def _below(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
+    """What is in it, by health: only what is worth a look."""
+    prefix = f"{node.path}/"
+    odd = [
+        resource
+        for address, resource in scene.view.resources.items()
+        if resource.health != Health.OK and address.startswith(prefix)
+    ][:200]
+    if not odd:
+        return []
+    out = [BLANK, line(("Worth a look", Tone.TITLE))]
+    for resource in odd[:8]:
+        name = piece(f"  {clip(relative(resource.state.address, node.path), max(12, width - 22))}")
+        out.append(spread((name,), _padded(resource_status(scene, resource), 18), width))
+    if len(odd) > 8:
+        out.append(line((f"  and {len(odd) - 8} more: / is:problem", Tone.DIM)))
+    return out
+
+
+def _padded(status: Line, width: int) -> Line:
+    missing = width - sum(len(text) for text, _ in status)
+    return (*status, Piece(" " * max(0, missing)))
+
+
+def _run(scene: Scene, owner: str, path: str, width: int) -> list[Line]:
+    run = scene.run_of(owner)
+    if run:
+        return [BLANK, line(("Running now", Tone.TITLE)), *run_words.card(scene, run, width)]
+    runs = scene.view.runs.get(owner, ())
+    if not runs:
+        return []
+    title = "Last runs" if owner == path else f"Last runs of {owner}"
+    return [BLANK, line((title, Tone.TITLE)), *(run_words.summary_line(scene, one, width) for one in runs[:4])]
+
+
+def _findings(scene: Scene, path: str, width: int) -> list[Line]:
+    found = [one for one in scene.view.findings if one.scope == path or one.scope.startswith(f"{path}/")]
+    if not found:
+        return []
+    out = [BLANK, line(("Problems", Tone.TITLE))]
+    for one in found[:6]:
+        tone = Tone.BAD if one.severity == "error" else Tone.WARN
+        out.append(line((f"{scene.glyphs.corrupt} ", tone), (one.file, Tone.STRONG)))
+        out += wrap(one.problem, width, Tone.TEXT, 2)
+        out += wrap(f"{scene.glyphs.arrow} {one.way_out}", width, Tone.DIM, 2)
+    return out
+
+
+def _indented(text: str, width: int, tone: Tone) -> list[Line]:
+    return [field("", part) for part in wrap(text, max(12, width - LABEL), tone)]
+
+
+def _names(label: str, addresses: tuple[str, ...], scope: str, width: int) -> list[Line]:
+    if not addresses:
+        return []
+    shown = ", ".join(relative(address, scope) for address in addresses)
+    return [field(label if n == 0 else "", part) for n, part in enumerate(wrap(shown, max(12, width - LABEL)))]
+
+
+def _values(title: str, values: dict[str, object], width: int) -> list[Line]:
+    if not values:
+        return []
+    out = [BLANK, line((title.capitalize(), Tone.TITLE))]
+    label = min(22, max(len(str(key)) for key in values) + 2)
+    for key, value in values.items():
+        out.append(
+            (piece(f"  {clip(str(key), label - 1):<{label}}", Tone.DIM), piece(_short(value), limit=width - label - 2))
+        )
+    return out
+
+
+def _short(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_short(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_short(item) for item in value) + "]"
+    return str(value)
+
+
+def peek(scene: Scene, subject: str, width: int) -> list[Line]:
+    """Four lines for small terminals."""
+    node = scene.node(subject)
+    if isinstance(node, ResourceNode):
+        state = node.state
+        return [
+            spread(
+                (*resource_status(scene, node), *line((_reason(node), Tone.DIM))), line((state.kind, Tone.DIM)), width
+            ),
+            line(("name     ", Tone.DIM), state.physical_name)
+            if not (state.error or node.problem)
+            else line(((node.problem or state.error), Tone.BAD)),
+            _edges(node),
+            spread(
+                line(("updated  ", Tone.DIM), times.ago(state.updated_at, scene.now), (_by(state.run), Tone.DIM)),
+                (),
+                width,
+            ),
+        ]
+    if isinstance(node, ScopeNode):
+        held = f"{node.total:,} resource{'s' * (node.total != 1)}"
+        head = spread(
+            (*scope_status(scene, node), *line((f"  {held}", Tone.TEXT))), line((f"{node.kind} scope", Tone.DIM)), width
+        )
+        run = scene.run_of(node.owner)
+        if run and not node.problem:
+            return [head, *run_words.card(scene, run, width)[:3]]
+        out = [head]
+        if node.problem:
+            out += wrap(node.problem, width, Tone.BAD)[:2]
+        lock = lock_words.nearest(scene, node.path)
+        out.append(
+            (*line(("lock     ", Tone.DIM)), *(lock_words.summary(scene, lock) if lock else line(("free", Tone.DIM))))
+        )
+        last = scene.last_run(node.owner)
+        if last:
+            out.append(run_words.summary_line(scene, last, width))
+        elif node.row:
+            out.append(line(("created  ", Tone.DIM), times.ago(node.row.created_at, scene.now)))
+        return out[:4]
+    return [line(("Nothing selected.", Tone.DIM))]
+
+
+def _edges(node: ResourceNode) -> Line:
+    needs = ", ".join(address.rpartition("/")[2] for address in node.state.depends_on) or "nothing"
+    used = ", ".join(address.rpartition("/")[2] for address in node.used_by) or "nothing"
+    return line(("needs    ", Tone.DIM), f"{needs}   ", ("needed by ", Tone.DIM), used)
+
+
+def kind_of(node: ScopeNode | ResourceNode | None) -> str:
+    if isinstance(node, ResourceNode):
+        return short_kind(node.state.kind)
+    return str(node.kind) if node else ""

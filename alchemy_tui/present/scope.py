@@ -1,0 +1,140 @@
+"""A row of the tree: fold sign, name, kind, and one status cell with a glyph and a word.
+
+Neighbours: `lock` and `run` say what a holder and a run look like; `info` shows the same subject at length.
+"""
+
+from __future__ import annotations
+
+from alchemy.model.values import ScopeKind, Status
+from alchemy.operations.shapes import Health, ResourceNode, ScopeNode, Verdict
+from alchemy_tui.present import lock as lock_words
+from alchemy_tui.present import run as run_words
+from alchemy_tui.present.line import Line, Piece, Tone, cells, clip, line, pad, piece, plain
+from alchemy_tui.present.scene import Scene
+from alchemy_tui.store.tree_model import Row
+
+STATUS = 18  # cells of the status column
+_KIND_FROM = 56  # cells: narrower rows leave the kind to the peek and the details
+
+_DOING = {
+    Status.CREATING: "creating",
+    Status.UPDATING: "updating",
+    Status.REPLACING: "replacing",
+    Status.DELETING: "deleting",
+    Status.READY: "working",
+}
+
+
+def short_kind(kind: str) -> str:
+    """`cloudflare:D1Database` is `D1Database` where room is short."""
+    return kind.rpartition(":")[2] or kind
+
+
+def resource_status(scene: Scene, node: ResourceNode) -> Line:
+    glyphs, state = scene.glyphs, node.state
+    doing = _DOING[state.status]
+    if node.health == Health.CORRUPT:
+        return line((f"{glyphs.corrupt} corrupt", Tone.BAD))
+    if node.health == Health.EDITED:
+        return line((f"{glyphs.edited} edited by hand", Tone.WARN))
+    run = scene.run_of(node.owner)
+    row = run.rows.get(state.address) if run else None
+    if row and row.state == "retrying":
+        return line((f"{glyphs.retry} retry {row.attempt}", Tone.WARN))
+    if node.health == Health.WORKING:
+        return line((f"{scene.spinner} {doing}…", Tone.BUSY))
+    if node.health == Health.FAILED:
+        return line((f"{glyphs.failed} failed", Tone.BAD))
+    if node.health == Health.UNFINISHED:
+        return line((f"{glyphs.unfinished} half {_PAST[state.status]}", Tone.WARN))
+    if state.former:
+        return line((f"{glyphs.orphan} former", Tone.WARN))
+    if node.health == Health.ORPHAN:
+        return line((f"{glyphs.orphan} orphan", Tone.WARN))
+    if state.kept:
+        return line((f"{glyphs.ok} kept", Tone.DIM))
+    return line((f"{glyphs.ok} ", Tone.OK), ("ready", Tone.DIM))
+
+
+_PAST = {
+    Status.CREATING: "created",
+    Status.UPDATING: "updated",
+    Status.REPLACING: "replaced",
+    Status.DELETING: "deleted",
+    Status.READY: "done",
+}
+
+
+def scope_status(scene: Scene, node: ScopeNode) -> Line:
+    """The one thing that matters most: unreadable, locked by somebody gone, at work, locked, then what is below."""
+    glyphs = scene.glyphs
+    lock = scene.locks.get(node.path)
+    if node.health == Health.CORRUPT:
+        return line((f"{glyphs.corrupt} corrupt" if node.problem else f"{glyphs.corrupt} corrupt below", Tone.BAD))
+    if lock and lock.verdict in (Verdict.STALE, Verdict.UNKNOWN, Verdict.HELD):
+        return lock_words.badge(scene, lock)
+    run = scene.run_of(node.path)
+    if run:
+        return run_words.working(scene, run)
+    if lock and lock.verdict == Verdict.LIVE:
+        return lock_words.badge(scene, lock)
+    if node.health == Health.FAILED:
+        return line((f"{glyphs.failed} failed", Tone.BAD))
+    if node.health == Health.EDITED:
+        return line((f"{glyphs.edited} edited by hand", Tone.WARN))
+    if node.health == Health.WORKING:
+        return line((f"{scene.spinner} working…", Tone.BUSY))
+    if node.health == Health.UNFINISHED:
+        return line((f"{glyphs.unfinished} unfinished", Tone.WARN))
+    if node.health == Health.ORPHAN:
+        return line((f"{glyphs.orphan} orphans", Tone.WARN))
+    return line((f"{glyphs.ok} ", Tone.OK), ("ok", Tone.DIM))
+
+
+def tree_row(
+    scene: Scene, row: Row, node: ScopeNode | ResourceNode | None, width: int, *, marked: bool = False
+) -> Line:
+    """Exactly `width` cells. The status keeps its place; the name gives way, at its end."""
+    glyphs = scene.glyphs
+    mark = piece(f"{glyphs.mark} " if marked else "  ", Tone.ACCENT)
+    room = max(8, width - STATUS - 1)
+    indent = min(row.depth * 2, max(0, room - 14))
+    if isinstance(node, ScopeNode):
+        fold = (glyphs.opened if row.opened else glyphs.closed) if row.foldable else " "
+        name = piece(row.identity.rpartition("/")[2], Tone.TITLE if row.depth == 0 else Tone.STRONG)
+        head = line(mark, (f"{' ' * indent}{fold} ", Tone.DIM), name)
+        aside, status = _scope_aside(node, row), scope_status(scene, node)
+    elif isinstance(node, ResourceNode):
+        aged = node.state.former or node.health == Health.ORPHAN
+        name = piece(node.state.id, Tone.DIM if aged else Tone.TEXT)
+        head = line(mark, (f"{' ' * indent}  ", Tone.DIM), name)
+        aside, status = short_kind(node.state.kind), resource_status(scene, node)
+    else:
+        return pad(line(mark, (row.identity, Tone.FAINT)), width)
+    shown_aside = piece(aside, Tone.FAINT)
+    size = cells((shown_aside,))
+    if width >= _KIND_FROM or isinstance(node, ScopeNode):
+        left = room - size - 2
+        if cells(head) <= left:
+            return (*pad(head, room - size), shown_aside, Piece(" "), *pad(status, STATUS))
+        if width >= _KIND_FROM and left > 24:
+            return (*_cut(head, left), Piece("  "), shown_aside, Piece(" "), *pad(status, STATUS))
+    return (*_cut(head, room), Piece(" "), *pad(status, STATUS))
+
+
+def _scope_aside(node: ScopeNode, row: Row) -> str:
+    """What kind of scope, and how much a closed one hides."""
+    kind = "" if node.kind == ScopeKind.NESTED else "app" if node.kind == ScopeKind.APPLICATION else str(node.kind)
+    hidden = f"({node.total:,})" if row.foldable and not row.opened else ""
+    return " ".join(word for word in (kind, hidden) if word)
+
+
+def _cut(head: Line, width: int) -> Line:
+    """The name is the last piece: only it is shortened."""
+    before = head[:-1]
+    name, tone = head[-1]
+    return pad((*before, Piece(clip(name, max(1, width - cells(before))), tone)), width)
+
+
+def status_word(scene: Scene, node: ScopeNode | ResourceNode) -> str:
+    return plain(scope_status(scene, node) if isinstance(node, ScopeNode) else resource_status(scene, node))

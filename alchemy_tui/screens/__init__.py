@@ -1,0 +1,3 @@
+"""Whole screens, and the dialogs above them."""
+
+from __future__ import annotations

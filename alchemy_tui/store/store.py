@@ -1,0 +1,173 @@
+"""The store: the newest View, a version of our own, and what changed since any version a widget has drawn.
+
+Widgets hold no state of the world; they remember a version and ask `since`. `news` says what is worth a toast.
+Neighbours: `watch` feeds it, `tree_model` makes rows of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from alchemy.operations.shapes import RunSummary, View
+
+KEPT_DELTAS = 64  # a widget that is further behind draws everything
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What differs between two versions. `structure`: rows appeared, vanished or moved, so the tree is built again."""
+
+    structure: bool = False
+    subjects: frozenset[str] = frozenset()  # scope paths and addresses whose row looks different
+    owners: frozenset[str] = frozenset()  # applications, stages and tests whose runs moved
+    locks: bool = False
+    findings: bool = False
+
+    @property
+    def empty(self) -> bool:
+        return not (self.structure or self.subjects or self.owners or self.locks or self.findings)
+
+    def merged(self, later: Delta) -> Delta:
+        return Delta(
+            structure=self.structure or later.structure,
+            subjects=self.subjects | later.subjects,
+            owners=self.owners | later.owners,
+            locks=self.locks or later.locks,
+            findings=self.findings or later.findings,
+        )
+
+
+EVERYTHING = Delta(structure=True, locks=True, findings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing a person would want to be told. `severity`: information, warning, error."""
+
+    title: str
+    text: str
+    severity: str
+    scope: str
+    run: str
+
+
+@dataclass(slots=True)
+class Store:
+    """One per dashboard, touched by the event loop only. `version` rises with each View that differs."""
+
+    view: View = field(default_factory=lambda: View(version=0, root=""))
+    version: int = 0
+    loaded: bool = False
+    _deltas: deque[tuple[int, Delta]] = field(default_factory=lambda: deque(maxlen=KEPT_DELTAS))
+    _failing: set[tuple[str, str]] = field(default_factory=set)
+
+    def apply(self, view: View) -> Delta:
+        """Takes over `view`; an empty delta (and the old version) when nothing differs."""
+        if view is self.view:
+            return Delta()
+        delta = compare(self.view, view) if self.loaded else EVERYTHING
+        self.view = view
+        self.loaded = True
+        if not delta.empty:
+            self.version += 1
+            self._deltas.append((self.version, delta))
+        return delta
+
+    def since(self, version: int) -> Delta:
+        """Everything that changed after `version`."""
+        if version >= self.version:
+            return Delta()
+        if not self._deltas or self._deltas[0][0] > version + 1:
+            return EVERYTHING
+        merged = Delta()
+        for number, delta in self._deltas:
+            if number > version:
+                merged = merged.merged(delta)
+        return merged
+
+    def owner_of(self, subject: str) -> str:
+        """The application, stage or test whose journal tells about `subject`."""
+        node = self.view.scopes.get(subject)
+        if node:
+            return node.owner
+        resource = self.view.resources.get(subject)
+        if resource:
+            return resource.owner
+        scope = subject.rpartition("/")[0]
+        return self.owner_of(scope) if scope else subject
+
+    def news(self, before: View) -> list[News]:
+        """What happened between `before` and now: a run's first failure, a run's end, a run whose process vanished."""
+        out: list[News] = []
+        for owner, run in self.view.active.items():
+            key = (owner, run.run)
+            if run.failures and key not in self._failing:
+                self._failing.add(key)
+                address, message = run.failures[0]
+                title = f"{run.run} {run.purpose} {owner}: first failure"
+                out.append(News(title, f"{address}: {message}", "error", owner, run.run))
+        for owner, run in before.active.items():
+            current = self.view.active.get(owner)
+            if current and current.run == run.run:
+                continue
+            out += [_ended(s) for s in self.view.runs.get(owner, ()) if s.run == run.run and s.outcome != "running"]
+        return out
+
+
+_ENDINGS = {  # outcome: (what is said, severity)
+    "done": ("finished", "information"),
+    "failed": ("failed", "error"),
+    "interrupted": ("was interrupted", "warning"),
+    "lost": ("lost its process", "error"),
+}
+
+
+def _ended(summary: RunSummary) -> News:
+    said, severity = _ENDINGS.get(summary.outcome, (summary.outcome, "warning"))
+    text = ", ".join(f"{count} {word}" for word, count in summary.counts.items() if count) or "nothing changed"
+    title = f"{summary.run} {summary.purpose} {summary.scope} {said}"
+    return News(title, text, severity, summary.scope, summary.run)
+
+
+def compare(before: View, after: View) -> Delta:
+    """Identity first: the workspace gives the same node object again where nothing changed."""
+    subjects: set[str] = set()
+    structure = before.applications != after.applications or before.root != after.root
+    if before.scopes is not after.scopes:
+        structure |= before.scopes.keys() != after.scopes.keys()
+        for path, node in after.scopes.items():
+            old = before.scopes.get(path)
+            if old is node or old == node:
+                continue
+            subjects.add(path)
+            structure |= old is None or old.children != node.children or old.resources != node.resources
+    if before.resources is not after.resources:
+        structure |= before.resources.keys() != after.resources.keys()
+        for address, resource in after.resources.items():
+            known = before.resources.get(address)
+            if known is not resource and known != resource:
+                subjects.add(address)
+    owners = _changed_keys(before.runs, after.runs) | _changed_runs(before, after)
+    locks = before.locks != after.locks
+    if locks:
+        subjects |= {lock.path for lock in (*before.locks, *after.locks)}
+    return Delta(
+        structure=structure,
+        subjects=frozenset(subjects),
+        owners=frozenset(owners),
+        locks=locks,
+        findings=before.findings != after.findings,
+    )
+
+
+def _changed_keys(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+    if before is after:
+        return set()
+    return {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+
+
+def _changed_runs(before: View, after: View) -> set[str]:
+    """A run that is going on is folded in place, so equal objects say nothing: wherever one is active, look."""
+    return set(before.active) | set(after.active)
