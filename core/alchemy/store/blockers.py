@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.model.paths import ScopePath
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.holders import flock_pids, in_words, is_gone, probe, read_holder, stored
+from alchemy.store.holders import in_words, is_gone, probe, read_holder
 from alchemy.store.layout import Layout
+from alchemy.store.lockfiles import flock_pids, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Blocker:
 def find_blocker(layout: Layout, files: Files, refusal: Refusal, clock: Clock) -> Blocker | None:
     """None: nobody is there (any more), the refusal came from somebody who only looked or passed by."""
     at = refusal.at
-    if probe(layout, at):
+    if _held(layout, at):
         return Blocker(at, _holder_of(layout, files, at, clock))
-    below = [path for path in stored(layout, files, at) if probe(layout, path)]
+    below = [path for path in stored(layout, files, at) if _held(layout, path)]
     if below:
         # of a nested path and the scope above it that one holder took together, the upper one says more
         first = min(below, key=lambda path: (len(path.parts), path))
@@ -56,6 +58,13 @@ def find_blocker(layout: Layout, files: Files, refusal: Refusal, clock: Clock) -
     if refusal.gate and (pids := flock_pids(layout.gate(at))):
         return Blocker(at, _unnamed(pids, "a process that asked first"), waits=True)
     return None
+
+
+def _held(layout: Layout, path: ScopePath) -> bool:
+    try:
+        return probe(layout, path)
+    except (StateInvalid, StorageFailed):  # something else lies there: nobody can hold that, and whoever opens it hears
+        return False
 
 
 def _holder_of(layout: Layout, files: Files, path: ScopePath, clock: Clock) -> str:

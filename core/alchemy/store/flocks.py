@@ -23,6 +23,11 @@ _mutex = threading.RLock()
 _open: set[int] = set()
 
 
+def mutex() -> threading.RLock:
+    """Guards what this process knows of its own locks; never held by another thread when a child is forked."""
+    return _mutex
+
+
 def _before_fork() -> None:
     _mutex.acquire()  # so that no descriptor is open and not yet listed at that moment
 
@@ -49,9 +54,15 @@ class Flock:
     def __init__(self, layout: Layout, files: Files, file: Path) -> None:
         self.file = file
         self._pid = os.getpid()
-        with _mutex:
-            self._descriptor = _opened(layout, files, file)
-            _open.add(self._descriptor)
+        for _ in range(TRIES):
+            try:
+                with _mutex:
+                    self._descriptor = open_lock(layout, file, os.O_RDWR | os.O_CREAT)
+                    _open.add(self._descriptor)
+                return
+            except FileNotFoundError:  # its directory: not made yet, or just removed with a test scope
+                _make(files, file.parent)
+        raise _unusable(file.parent)
 
     @property
     def current(self) -> bool:
@@ -87,17 +98,23 @@ class Flock:
                 os.close(self._descriptor)
 
 
-def _opened(layout: Layout, files: Files, file: Path) -> int:
-    while True:
-        try:
-            return open_lock(layout, file, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:  # its directory: not made yet, or just removed with a test scope
-            files.make_directory(file.parent)
+def _make(files: Files, directory: Path) -> None:
+    try:
+        files.make_directory(directory)
+    except FileNotFoundError as error:
+        raise _unusable(directory) from error
+
+
+def _unusable(directory: Path) -> StorageFailed:
+    return StorageFailed(
+        f"cannot create {safe_text(directory)}: no such directory above it",
+        hint="check that the state directory exists and is no dangling link, then run the same command again",
+    )
 
 
 def take(layout: Layout, files: Files, file: Path, *, alone: bool) -> Flock | None:
     """One flock, when it is to be had now."""
-    for _ in range(PASSERS):
+    for _ in range(TRIES):
         flock = Flock(layout, files, file)
         granted = False
         try:

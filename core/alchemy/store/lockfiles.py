@@ -84,7 +84,7 @@ def flock_pids(file: Path) -> tuple[int, ...]:
 
 
 def stored(layout: Layout, files: Files, top: ScopePath | None = None) -> Iterator[ScopePath]:
-    """Paths with a lock file or a record, all or those below `top`; names outside the grammar and links are left out."""
+    """Paths with a lock file or a record, all or those below `top`; links and names no scope can have are left out."""
     todo: list[tuple[str, ...]] = [top.parts if top else ()]
     while todo:
         parts = todo.pop()

@@ -10,32 +10,31 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 
 import orjson
 
 from alchemy.errors import Fenced, LockHeld, StorageFailed, UsageError
 from alchemy.model.paths import ScopePath
-from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
 from alchemy.store.blockers import Blocker, Refusal, find_blocker
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.holders import open_lock, read_holder, same_file
+from alchemy.store.flocks import Flock, mutex, take
+from alchemy.store.holders import read_holder
 from alchemy.store.layout import Layout
 
 SHORTEST_PAUSE = 0.005  # seconds between tries, doubled up to
 LONGEST_PAUSE = 0.25
 PATIENCE = 0.1  # seconds before a waiter is told: whoever only looks at a lock is gone by then
-LOOK_EVERY = 0.5  # seconds between looks at who holds it; below an application there can be many locks
+LOOK_EVERY = 0.5  # seconds between looks at who holds it, and at least
+LOOK_SHARE = 50  # times what a look took: below an application there can be thousands of locks
 PASSERS = 5  # tries more when nobody is found in the way at the end
 
 # Paths this process holds, by state directory. Only for the UsageError: the kernel keeps threads apart by itself.
-_held: dict[tuple[str, ScopePath], tuple[int, Lease]] = {}
+_held: dict[tuple[str, ScopePath], Lease] = {}
 
 
 class Lease:
@@ -51,16 +50,21 @@ class Lease:
         self._released = False
         self._published: Holder | None = None
 
+    @property
+    def mine(self) -> bool:
+        """False in a child forked by the process that took it."""
+        return os.getpid() == self._pid
+
     def publish(self, holder: Holder) -> None:
         """Show who holds it, under each path it holds; readers see the old record or the new one.
 
         Fenced when the lock was opened by force meanwhile: the record belongs to somebody else then.
         """
-        if self._released or os.getpid() != self._pid:
+        if self._released or not self.mine:
             raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
         self._published = holder
-        for path, claim in self._own.items():
-            if not claim.current:
+        for path, flock in self._own.items():
+            if not flock.current:
                 raise Fenced(f"lock {path} was opened by force; another run may hold it", hint="alchemy scope locks")
             record = replace(holder, path=str(path)).to_json()
             self._locks.files.replace(
@@ -73,8 +77,8 @@ class Lease:
         The record goes while the lock is still held: killed before that, it is a leftover; between the two, and
         after, nobody holds the path and no record says otherwise.
         """
-        with _mutex:
-            if self._released or os.getpid() != self._pid:
+        with mutex():
+            if self._released or not self.mine:
                 return
             self._released = True
         try:
@@ -85,21 +89,18 @@ class Lease:
 
     def _withdraw(self) -> None:
         published, files = self._published, self._locks.files
-        for path, claim in self._own.items():
-            found = read_holder(self._locks.layout, files, path) if published and claim.current else None
+        for path, flock in self._own.items():
+            found = read_holder(self._locks.layout, files, path) if published and flock.current else None
             if found and published and (found.session, found.epoch) == (published.session, published.epoch):
                 with suppress(StorageFailed):  # it stays as a leftover, which everybody can tell from a holder
                     files.remove(self._locks.layout.holder(path))
 
 
-def _release_all(claims: list[Flock]) -> None:
+def _release_all(flocks: list[Flock]) -> None:
     """Last taken first; all of them even when one fails."""
-    try:
-        if claims:
-            claims[-1].release()
-    finally:
-        if claims:
-            _release_all(claims[:-1])
+    with ExitStack() as stack:
+        for flock in flocks:
+            stack.callback(flock.release)
 
 
 class LocalLocks:
@@ -129,26 +130,27 @@ class LocalLocks:
         """
         request = _Request(self, path, owner, held)
         started = self._clock.elapsed()
-        told, looked, pause, passers = "", started + PATIENCE - LOOK_EVERY, SHORTEST_PAUSE, PASSERS
+        told, look_at, pause, passers = "", started + PATIENCE, SHORTEST_PAUSE, PASSERS
         try:
             while True:
                 outcome = request.attempt()
                 if isinstance(outcome, Lease):
                     return outcome
-                waited = self._clock.elapsed() - started
-                if waited >= timeout:
-                    blocker = find_blocker(self.layout, self.files, outcome, self._clock)
+                now = self._clock.elapsed()
+                left = started + timeout - now
+                if left <= 0:
+                    blocker = self._blocker(outcome)
                     if blocker or not passers:
                         raise _lock_held(path, blocker, timeout)
                     passers -= 1
-                elif waiting and started + waited - looked >= LOOK_EVERY:
-                    looked = started + waited
-                    blocker = find_blocker(self.layout, self.files, outcome, self._clock)
+                elif waiting and now >= look_at:
+                    blocker = self._blocker(outcome)
+                    look_at = now + max(LOOK_EVERY, LOOK_SHARE * (self._clock.elapsed() - now))
                     if blocker and (text := _while_waiting(blocker, path)) != told:
                         told = text
                         waiting(text)
-                left = timeout - waited if waited < timeout else SHORTEST_PAUSE
-                await self._clock.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+                rest = pause * random.uniform(0.5, 1.0)
+                await self._clock.sleep(min(left, rest) if left > 0 else SHORTEST_PAUSE)
                 pause = min(pause * 2, LONGEST_PAUSE)
         finally:
             request.close()
@@ -163,27 +165,32 @@ class LocalLocks:
                 outcome = request.attempt()
                 if isinstance(outcome, Lease):
                     return outcome
-                if find_blocker(self.layout, self.files, outcome, self._clock):
+                if self._blocker(outcome):
                     return None
             return None
         finally:
             request.close()
 
+    def _blocker(self, refusal: Refusal) -> Blocker | None:
+        return find_blocker(self.layout, self.files, refusal, self._clock)
+
     def holding(self, path: ScopePath) -> bool:
         """This process holds `path` itself."""
-        return (self._root, path) in _held
+        lease = _held.get((self._root, path))
+        return lease is not None and lease.mine
 
     def held_below(self, path: ScopePath) -> list[ScopePath]:
         """What this process holds at `path` and below it."""
-        with _mutex:
-            return sorted(other for root, other in _held if root == self._root and path.holds(other))
+        with mutex():
+            held = [other for (root, other), lease in _held.items() if root == self._root and lease.mine]
+        return sorted(other for other in held if path.holds(other))
 
     def remember(self, lease: Lease) -> None:
-        with _mutex:
+        with mutex():
             _held.update(((self._root, path), lease) for path in lease.exclusive)
 
     def forget(self, lease: Lease) -> None:
-        with _mutex:
+        with mutex():
             for path in lease.exclusive:
                 if _held.get((self._root, path)) is lease:
                     del _held[self._root, path]
@@ -222,9 +229,9 @@ class _Request:
             refusal = self._share(shared) or self._take(exclusive)
             if refusal:
                 return refusal
+            self.close()
             lease = Lease(self._locks, self._path, exclusive, shared)
             self._locks.remember(lease)
-            self.close()
             return lease
         finally:
             if lease is None:
