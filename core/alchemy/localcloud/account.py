@@ -1,0 +1,40 @@
+"""The account id of one local cloud: random, made once, the same for every process that uses the directory.
+
+Neighbours: `files` makes it appear whole; `app` compares it with the id in each request's path.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from alchemy.localcloud.files import DamagedStore, complete_or_absent, make_directory
+
+ACCOUNT_FILE = "account-id"
+_ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def account_id(directory: Path, *, create: bool = True) -> str | None:
+    """32 lower-case hex digits; None when absent and `create` is false.
+
+    Raises DamagedStore when the file holds something else: another id would be another target, so it is never replaced.
+    """
+    path = directory / ACCOUNT_FILE
+    found = _read(path)
+    if found is not None or not create:
+        return found
+    make_directory(directory)
+    with complete_or_absent(path) as temporary:
+        temporary.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
+    return _read(path)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    if not _ACCOUNT_ID.fullmatch(text):
+        raise DamagedStore(f"{path} does not hold an account id (32 hex digits)")
+    return text
