@@ -6,12 +6,13 @@ Neighbours: `locks` asks while it waits and when it gives up; `holders` does the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.model.paths import ScopePath
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.holders import in_words, is_gone, probe, read_holder
+from alchemy.store.holders import in_words, is_gone, is_taken, read_holder
 from alchemy.store.layout import Layout
 from alchemy.store.lockfiles import flock_pids, stored
 
@@ -26,11 +27,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """`who` holds `path` (or waits for it). Texts are safe to show."""
+    """`who` holds `path` (or waits for it). Texts are safe to show. `fleeting`: perhaps it only looked or passed by."""
 
     path: ScopePath
     who: str
     waits: bool = False
+    fleeting: bool = False
 
     def towards(self, wanted: ScopePath) -> str:
         """As the cause of a refusal: `held by ana@laptop, …`, with the path when it is another one."""
@@ -42,27 +44,28 @@ class Blocker:
 
 
 def find_blocker(layout: Layout, files: Files, refusal: Refusal, clock: Clock) -> Blocker | None:
-    """None: nobody is there (any more), the refusal came from somebody who only looked or passed by."""
+    """None: nobody is there any more, so the refusal came from somebody who only looked or passed by."""
     at = refusal.at
-    if _held(layout, at):
+    if _is_taken(layout, layout.lock(at)):
         return Blocker(at, _holder_of(layout, files, at, clock))
-    below = [path for path in stored(layout, files, at) if _held(layout, path)]
+    below = [path for path in stored(layout, files, at) if _is_taken(layout, layout.lock(path))]
+    blocker: Blocker | None = None
     if below:
         # of a nested path and the scope above it that one holder took together, the upper one says more
         first = min(below, key=lambda path: (len(path.parts), path))
         others = sum(1 for path in below if not first.holds(path))
-        return Blocker(first, _holder_of(layout, files, first, clock) + (f", and {others} more" if others else ""))
-    pids = flock_pids(layout.lock(at))
-    if pids:
-        return Blocker(at, _unnamed(pids))
-    if refusal.gate and (pids := flock_pids(layout.gate(at))):
-        return Blocker(at, _unnamed(pids, "a process that asked first"), waits=True)
-    return None
+        blocker = Blocker(first, _holder_of(layout, files, first, clock) + (f", and {others} more" if others else ""))
+    elif pids := flock_pids(layout.lock(at)):
+        blocker = Blocker(at, _unnamed(pids), fleeting=True)  # or the shared side of somebody whose lock was forced
+    if refusal.gate and _is_taken(layout, layout.gate(at)):
+        who = _unnamed(flock_pids(layout.gate(at)), "a process that asked first")
+        return Blocker(at, f"{who}, behind {blocker.who}, on {blocker.path}" if blocker else who, waits=True)
+    return None if refusal.gate else blocker
 
 
-def _held(layout: Layout, path: ScopePath) -> bool:
+def _is_taken(layout: Layout, file: Path) -> bool:
     try:
-        return probe(layout, path)
+        return is_taken(layout, file)
     except (StateInvalid, StorageFailed):  # something else lies there: nobody can hold that, and whoever opens it hears
         return False
 

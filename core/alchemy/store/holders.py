@@ -39,20 +39,24 @@ def _checked(path: ScopePath | str) -> ScopePath:
 
 def probe(layout: Layout, path: ScopePath | str) -> bool:
     """True when somebody, this process included, holds `path` itself; those who hold a path below it do not count."""
-    file = layout.lock(_checked(path))
-    held = False
+    return is_taken(layout, layout.lock(_checked(path)))
+
+
+def is_taken(layout: Layout, file: Path) -> bool:
+    """Somebody has a lock file or a gate alone; a missing file is nobody's."""
+    taken = False
     for _ in range(_LOOKS):
         try:
             descriptor = open_lock(layout, file, os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
-            held = not _granted(descriptor, file)
+            taken = not _granted(descriptor, file)
             if same_file(descriptor, file):
                 break
         finally:
             os.close(descriptor)
-    return held
+    return taken
 
 
 def _granted(descriptor: int, file: Path) -> bool:

@@ -31,7 +31,7 @@ LONGEST_PAUSE = 0.25
 PATIENCE = 0.1  # seconds before a waiter is told: whoever only looks at a lock is gone by then
 LOOK_EVERY = 0.5  # seconds between looks at who holds it, and at least
 LOOK_SHARE = 50  # times what a look took: below an application there can be thousands of locks
-PASSERS = 5  # tries more when nobody is found in the way at the end
+PASSERS = 5  # tries more when nobody who stays is found in the way at the end
 
 # Paths this process holds, by state directory. Only for the UsageError: the kernel keeps threads apart by itself.
 _held: dict[tuple[str, ScopePath], Lease] = {}
@@ -140,7 +140,7 @@ class LocalLocks:
                 left = started + timeout - now
                 if left <= 0:
                     blocker = self._blocker(outcome)
-                    if blocker or not passers:
+                    if not passers or (blocker and not blocker.fleeting):
                         raise _lock_held(path, blocker, timeout)
                     passers -= 1
                 elif waiting and now >= look_at:
@@ -165,7 +165,8 @@ class LocalLocks:
                 outcome = request.attempt()
                 if isinstance(outcome, Lease):
                     return outcome
-                if self._blocker(outcome):
+                blocker = self._blocker(outcome)
+                if blocker and not blocker.fleeting:
                     return None
             return None
         finally:
