@@ -102,7 +102,7 @@ def describe(error: BaseException) -> str:
 
 def pause_before(attempt: int, delay: float, error: BaseException) -> float:
     """Seconds before try `attempt` + 1: doubling, with jitter, never less than what the cloud asked for."""
-    doubled = min(LONGEST_PAUSE, delay * 2**attempt)
+    doubled: float = min(LONGEST_PAUSE, delay * 2.0**attempt)
     jittered = doubled * random.uniform(0.75, 1.25)
     asked = getattr(error, "retry_after", None)
     return max(jittered, float(asked)) if asked else jittered

@@ -5,6 +5,7 @@ Nothing is imported because a stored row names it: state is not code. `wiring` d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from alchemy.errors import UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from alchemy.engine.resource import Resource
 
 _kinds: dict[str, type[Resource]] = {}
+_loaders: list[Callable[[str], None]] = []
 
 
 def register(kind: str, cls: type[Resource]) -> None:
@@ -23,7 +25,18 @@ def register(kind: str, cls: type[Resource]) -> None:
     _kinds[kind] = cls
 
 
+def add_loader(loader: Callable[[str], None]) -> None:
+    """`loader(kind)` is asked, in order, when a kind is not known yet; it imports what might define it."""
+    if loader not in _loaders:
+        _loaders.append(loader)
+
+
 def find(kind: str) -> type[Resource] | None:
+    """None when no loader brings it."""
+    for loader in _loaders:
+        if kind in _kinds:
+            break
+        loader(kind)
     return _kinds.get(kind)
 
 

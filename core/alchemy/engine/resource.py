@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, dataclass_transform
 
 from alchemy.engine import kinds
 from alchemy.engine.outputs import OutputRef
@@ -23,8 +23,6 @@ from alchemy.model.paths import address_of, check_id
 from alchemy.model.text import safe_text
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from alchemy.engine.context import Context
     from alchemy.engine.deploy import Deployment
     from alchemy.model.values import ResourceState

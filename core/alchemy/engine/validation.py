@@ -16,11 +16,11 @@ from alchemy.model.text import safe_text
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-    from alchemy.engine.resource import Resource
+    from alchemy.engine.resource import Field, Resource
 
 
 @cache
-def _adapters(cls: type[Resource]) -> dict[str, TypeAdapter[Any]]:
+def _adapters(cls: Any) -> dict[str, TypeAdapter[Any]]:
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter
     from pydantic.errors import PydanticSchemaGenerationError
 
@@ -29,7 +29,8 @@ def _adapters(cls: type[Resource]) -> dict[str, TypeAdapter[Any]]:
     except (NameError, TypeError, AttributeError):
         return {}
     adapters: dict[str, TypeAdapter[Any]] = {}
-    for name, declared in cls._fields.items():
+    fields: dict[str, Field] = cls._fields
+    for name, declared in fields.items():
         if declared.is_output or name not in hints:
             continue
         try:
@@ -43,7 +44,8 @@ def check_props(resource: Resource) -> None:
     """UsageError names resource, prop and what it takes."""
     from pydantic import ValidationError
 
-    for name, adapter in _adapters(type(resource)).items():
+    cls: Any = type(resource)  # a class is hashable, whatever `__hash__` its instances have
+    for name, adapter in _adapters(cls).items():
         value = getattr(resource, name)
         if handles_in(value):
             continue

@@ -68,7 +68,7 @@ class Fold:
         if record.kind == "release":
             self.released, self.last_release = True, record.body
             if "declared" in record.body and record.body["declared"].get("complete"):
-                self.declared = record.body["declared"]
+                self.declared = {**record.body["declared"], "seq": record.seq}
         return rows, scopes
 
     def _apply_op(self, op: dict[str, Any], stamp: Stamp, rows: set[str], scopes: set[str]) -> None:
@@ -105,6 +105,11 @@ class Fold:
     def _set_scope(self, row: ScopeState, stamp: Stamp) -> None:
         self.scopes[row.path] = row
         self.stamps["\x00" + row.path] = stamp
+
+    def orphaned(self, address: str) -> bool:
+        """Stored, not declared by the newest complete deploy, and not written since."""
+        stamp = self.stamps.get(address)
+        return stamp is not None and address in self.declared.get("orphans", ()) and stamp.seq < self.declared["seq"]
 
     def below(self, path: str) -> list[ResourceState]:
         """Rows in `path` and below it, in no order."""

@@ -182,14 +182,12 @@ class Ledger:
 
         Returns the file's name, or "" when none was needed.
         """
-        if self._backed_up or self.fold.serial <= 1:
+        if self._backed_up or not self.fold.resources:
             return ""
         self._backed_up = True
         if self._last_backup_serial() == self.fold.serial:
             return ""
-        return write_backup(
-            self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL
-        )
+        return write_backup(self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL)
 
     def _last_backup_serial(self) -> int:
         """From the newest file's header only: it stands in the first few hundred bytes."""

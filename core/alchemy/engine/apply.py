@@ -1,0 +1,281 @@
+"""Carrying out one change: say the intention, call, say the answer. The only module that creates and updates.
+
+Every path writes the intent durably before its call, and every call after a crash or a lost answer looks first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from alchemy.engine.calls import Stopped, describe, retrying, transient
+from alchemy.engine.props import Reference
+from alchemy.engine.resource import Resource
+from alchemy.engine.session import Run, call
+from alchemy.engine.validation import check_props
+from alchemy.errors import UsageError
+from alchemy.model.canonical import normalise
+from alchemy.model.changes import Change, as_former, decide
+from alchemy.model.events import ChangeStarted
+from alchemy.model.naming import physical_name, plain_name
+from alchemy.model.records import Op, Put
+from alchemy.model.values import Action, Desired, ResourceState, ScopeState, Status
+from alchemy.settings import Options
+
+
+async def carry_out(run: Run, change: Change, resource: Resource, options: Options) -> dict[str, Any]:
+    """The outputs the resource has afterwards."""
+    if change.action is Action.KEEP:
+        return _keep(run, change)
+    check_props(resource)
+    return await _Work(run, change, resource, options).do()
+
+
+def _keep(run: Run, change: Change) -> dict[str, Any]:
+    assert change.before is not None and change.desired is not None
+    if change.save or run.ledger.fold.orphaned(change.address):
+        wish = change.desired
+        row = replace(change.before, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain)
+        row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)
+        run.before_change()
+        run.ledger.record([Put(_stamped(run, row), reason="declared again, or its flags or edges changed")])
+    run.ended(change.address, change.kind, "keep", "done")
+    return dict(change.before.outputs)
+
+
+def _stamped(run: Run, row: ResourceState) -> ResourceState:
+    now = run.ledger.store.clock.now()
+    return replace(row, run=run.ledger.run, updated_at=now, created_at=row.created_at or now)
+
+
+class _Work:
+    """One change under way."""
+
+    def __init__(self, run: Run, change: Change, resource: Resource, options: Options) -> None:
+        assert change.desired is not None
+        self.run = run
+        self.ledger = run.ledger
+        self.change = change
+        self.wish: Desired = change.desired
+        self.resource = resource
+        self.options = options
+        self.started = self.ledger.store.clock.elapsed()
+
+    async def do(self) -> dict[str, Any]:
+        before = self.change.before
+        action = self.change.action
+        if action is Action.UPDATE:
+            assert before is not None
+            return await self._update(before, before, str(Action.UPDATE))
+        if action is Action.REPLACE:
+            assert before is not None
+            if self.change.resume and before.status is Status.REPLACING:
+                return await self._create(before, str(Action.REPLACE))
+            return await self._replace(before)
+        if before is None and self.wish.adopt:
+            adopted = await self._adopt()
+            if adopted is not None:
+                return adopted
+        return await self._create(before, str(Action.CREATE))
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def _new_row(self, generation: int, status: Status, name: str = "") -> ResourceState:
+        wish = self.wish
+        own = getattr(self.resource, "name", None) if "name" in self.resource._fields else None
+        limit = type(self.resource).name_limit
+        return self._with_wish(
+            ResourceState(
+                address=wish.address,
+                kind=wish.kind,
+                status=status,
+                physical_name=name or own or physical_name(self.ledger.fold.lineage, wish.address, generation, limit),
+                token=uuid.uuid4().hex,
+                props=wish.props,
+                props_hash=wish.props_hash,
+                outputs={},
+                generation=generation,
+            )
+        )
+
+    def _with_wish(self, row: ResourceState) -> ResourceState:
+        """Flags, edges, owner and time; not the props: those change when the cloud has said yes."""
+        wish = self.wish
+        account = self.run.claim_target().account if type(self.resource).cloud else row.account
+        row = replace(row, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain, account=account)
+        return _stamped(
+            self.run,
+            replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module),
+        )
+
+    async def _intend(self, row: ResourceState, action: str, *also: Op) -> None:
+        if self.run.session.calls.stopping.is_set():
+            raise Stopped
+        self.run.before_change()
+        ops: list[Op] = [*also, *self._target_op()]
+        ops.append(Put(row, "intent", action, self.change.reason))
+        self.run.emit(ChangeStarted(row.address, row.kind, action, self.change.reason))
+        await self.ledger.intend(ops)
+
+    def _target_op(self) -> list[Op]:
+        """The first resource of a cloud kind ties the stage to its target."""
+        if not type(self.resource).cloud or self.ledger.fold.target is not None:
+            return []
+        stage: ScopeState = self.ledger.fold.scopes[str(self.ledger.path)]
+        return [Put(replace(stage, target=self.run.claim_target()))]
+
+    def _result(self, row: ResourceState, action: str, outputs: dict[str, Any]) -> dict[str, Any]:
+        wish = self.wish
+        done = replace(row, status=Status.READY, outputs=outputs, error="", pending=None)
+        done = replace(done, props=wish.props, props_hash=wish.props_hash)
+        took = self.ledger.store.clock.elapsed() - self.started
+        self.ledger.record([Put(_stamped(self.run, done), "result", action, took=took)])
+        self.run.ended(row.address, row.kind, action, "done", took=took)
+        return outputs
+
+    def _failed(self, row: ResourceState, action: str, error: Exception) -> None:
+        """The intent stays, with the reason: the next run looks before it acts."""
+        took = self.ledger.store.clock.elapsed() - self.started
+        failed = _stamped(self.run, replace(row, error=describe(error)))
+        self.ledger.record([Put(failed, "failed", action, took=took)])
+
+    # -- verbs --------------------------------------------------------------------------------------------------
+
+    async def _create(self, before: ResourceState | None, action: str) -> dict[str, Any]:
+        """`before`: the intent an earlier run left, or None."""
+        status = Status.REPLACING if action == Action.REPLACE else Status.CREATING
+        if before is None:
+            row = self._new_row(0, status)
+        else:
+            # Same token, same name: it may exist. The props in the row are those it would have been made with.
+            row = replace(self._with_wish(before), status=status, error="")
+            row = replace(row, props=before.props, props_hash=before.props_hash)
+        row = self._numbered(row)
+        await self._intend(row, action)
+        return await self._create_announced(row, action, look_first=before is not None)
+
+    def _numbered(self, row: ResourceState) -> ResourceState:
+        if row.seq:
+            return row
+        self.ledger.fold.next_seq += 1
+        return replace(row, seq=self.ledger.fold.next_seq - 1)
+
+    async def _create_announced(self, row: ResourceState, action: str, *, look_first: bool) -> dict[str, Any]:
+        async def attempt(number: int) -> tuple[dict[str, Any], bool]:
+            if (look_first or number) and not type(self.resource).idempotent:
+                found = await self._look(row)
+                if found is not None:
+                    return found, True
+            return self._outputs(await call(self.run, self.resource.create, row)), False
+
+        try:
+            outputs, found = await self._try(attempt, row)
+        except Exception as error:
+            if not isinstance(error, Stopped):
+                self._failed(row, action, error)
+            raise
+        if found and row.props_hash != self.wish.props_hash:
+            # It was made by an earlier wish: bring it to this one.
+            made = _stamped(self.run, replace(row, status=Status.READY, outputs=outputs))
+            self.ledger.record([Put(made, reason="found after an interrupted create")])
+            return await self._bring_up_to_date(made)
+        return self._result(row, action, outputs)
+
+    async def _bring_up_to_date(self, made: ResourceState) -> dict[str, Any]:
+        following = decide(made, self.wish)
+        if following.action is Action.REPLACE:
+            return await self._replace(made)
+        return await self._update(made, made, str(following.action))
+
+    async def _look(self, row: ResourceState) -> dict[str, Any] | None:
+        """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
+        as_made = type(self.resource).restore(row)
+        waited = 0.0
+        while True:
+            found = await call(self.run, as_made.read, row)
+            if found is not None:
+                return self._outputs(found)
+            if waited >= type(self.resource).settle:
+                return None
+            await self.run.session.calls.pause(0.5)
+            waited += 0.5
+
+    async def _update(self, stored: ResourceState, as_before: ResourceState, action: str) -> dict[str, Any]:
+        """`stored` is the row now; `as_before` what the object is believed to be."""
+        half_done = stored.pending if stored.status is Status.UPDATING else None
+        reverted = half_done is not None and stored.props_hash == self.wish.props_hash
+        before = type(self.resource).restore(as_before, half_done if reverted else None)
+        row = replace(self._with_wish(stored), status=Status.UPDATING, pending=self.wish.props, error="")
+        await self._intend(row, action)
+        self.resource.__dict__["outputs"] = dict(stored.outputs)
+
+        async def attempt(_: int) -> dict[str, Any]:
+            async def update(ctx: Any) -> Any:
+                return await self.resource.update(ctx, before)
+
+            return self._outputs(await call(self.run, update, row))
+
+        try:
+            outputs = await self._try(attempt, row)
+        except Exception as error:
+            if not isinstance(error, Stopped):
+                self._failed(row, action, error)
+            raise
+        return self._result(row, action, {**stored.outputs, **outputs})
+
+    async def _adopt(self) -> dict[str, Any] | None:
+        """Takes over an object of the explicit or the plain name; None when there is none."""
+        name = plain_name(self.wish.address, type(self.resource).name_limit)
+        row = replace(self._numbered(self._new_row(0, Status.READY, name="")), adopted=True)
+        if "name" not in self.resource._fields or not getattr(self.resource, "name", None):
+            row = replace(row, physical_name=name)
+        found = await self._look(row)
+        if found is None:
+            return None
+        row = replace(row, outputs=found)
+        self.run.before_change()
+        if not self.wish.updatable:
+            self.ledger.record(self._target_op())
+            return self._result(row, str(Action.ADOPT), found)
+        return await self._update(row, row, str(Action.ADOPT))
+
+    async def _replace(self, before: ResourceState) -> dict[str, Any]:
+        """A new incarnation beside the old one, which finalization deletes after everything has moved on."""
+        action = str(Action.REPLACE)
+        if before.adopted and before.on_destroy != "delete" and not before.retain:
+            before = replace(before, on_destroy="forget")
+        row = self._numbered(self._new_row(before.generation + 1, Status.REPLACING))
+        former = as_former(before)
+        if row.physical_name == before.physical_name:
+            # One name, one object: the old one has to go first.
+            from alchemy.engine.finalize import delete_row
+
+            await delete_row(self.run, former, self.options, reason=self.change.reason, stored=before)
+            await self._intend(row, action)
+            return await self._create_announced(row, action, look_first=False)
+        await self._intend(row, action, Put(former))
+        return await self._create_announced(row, action, look_first=False)
+
+    # -- tries --------------------------------------------------------------------------------------------------
+
+    async def _try(self, attempt: Any, row: ResourceState) -> Any:
+        return await retrying(
+            self.run.session.calls,
+            attempt,
+            retries=self.options.max_retries,
+            delay=self.options.retry_delay,
+            worth=transient,
+            announce=self.run.retry(row.address, self.options.max_retries),
+        )
+
+    def _outputs(self, given: Any) -> dict[str, Any]:
+        """Plain JSON, resources inside as their addresses; every declared output has a value."""
+        if not isinstance(given, dict) and not hasattr(given, "items"):
+            raise UsageError(f"{self.resource.kind} returned {type(given).__name__} where outputs were expected")
+        plain = {k: v.address if isinstance(v, Resource | Reference) else v for k, v in given.items()}
+        outputs: dict[str, Any] = normalise(plain, f"{self.wish.address} outputs")
+        for name, declared in self.resource._fields.items():
+            if declared.is_output:
+                outputs.setdefault(name, None)
+        return outputs

@@ -1,0 +1,190 @@
+"""One declared resource from its declaration to its outcome: wait, resolve, decide, and hand the change on.
+
+A resource's task never raises: it stores an outcome, awaiting it raises, and leaving the scope reports it once.
+Neighbours: `apply` carries out a change, `scope` collects the deployments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alchemy.engine import apply
+from alchemy.engine.calls import Stopped, describe
+from alchemy.engine.outputs import Unknown
+from alchemy.engine.props import Resolved, handles_in, resolve
+from alchemy.engine.resource import Resource
+from alchemy.errors import AlchemyError, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
+from alchemy.model.canonical import digest, normalise
+from alchemy.model.changes import Change, decide
+from alchemy.model.values import Action, Desired, Status
+
+if TYPE_CHECKING:
+    from alchemy.engine.scope import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`state`: done, failed, skipped (`root` is the address that failed), stopped (interrupted or fenced)."""
+
+    state: str
+    error: BaseException | None = None
+    root: str = ""
+    action: str = ""
+
+
+class Deployment:
+    """The running work behind a handle."""
+
+    def __init__(self, resource: Resource, scope: Scope) -> None:
+        self.resource = resource
+        self.scope = scope
+        self.run = scope.run_state
+        self.change: Change | None = None
+        self.task: asyncio.Task[Outcome] = asyncio.get_running_loop().create_task(
+            self._settle(), name=f"resource {resource.address}"
+        )
+
+    @property
+    def created(self) -> bool:
+        """This run began to create it: a failed block takes it away again."""
+        return self.change is not None and self.change.action is Action.CREATE and self.change.before is None
+
+    async def finished(self) -> Outcome:
+        return await asyncio.shield(self.task)
+
+    async def wait(self) -> None:
+        """For `await resource`: raises what went wrong; an interrupted one never returns (its waiter is cancelled)."""
+        outcome = await self.finished()
+        if outcome.state == "done":
+            return
+        if outcome.state == "stopped":
+            if outcome.error is not None:
+                raise outcome.error
+            await asyncio.get_running_loop().create_future()
+        address = self.resource.address
+        if outcome.state == "skipped":
+            raise ResourceFailed(address, f"{address} was skipped: {outcome.root} failed")
+        assert outcome.error is not None
+        hint = outcome.error.hint if isinstance(outcome.error, AlchemyError) else ""
+        raise ResourceFailed(address, f"{address}: {describe(outcome.error)}", hint=hint) from outcome.error
+
+    async def _settle(self) -> Outcome:
+        resource = self.resource
+        try:
+            outcome = await self._deploy()
+        except (Stopped, asyncio.CancelledError):
+            return Outcome("stopped")
+        except (Fenced, StorageFailed) as error:
+            # The journal is closed to this run for good: said once, when the scope is left.
+            return Outcome("stopped", error)
+        except Exception as error:
+            outcome = Outcome("failed", error)
+        action = outcome.action or (str(self.change.action) if self.change else "create")
+        if outcome.state == "failed":
+            assert outcome.error is not None
+            self.run.ended(resource.address, resource.kind, action, "failed", error=describe(outcome.error))
+        elif outcome.state == "skipped":
+            self.run.ended(resource.address, resource.kind, action, "skipped", error=f"{outcome.root} failed")
+        return outcome
+
+    async def _deploy(self) -> Outcome:
+        resource, scope = self.resource, self.scope
+        wanted = {name: getattr(resource, name) for name, f in resource._fields.items() if not f.is_output}
+        for handle in handles_in([wanted, list(resource.depends_on)]):
+            if handle is resource:
+                raise UsageError(f"{resource.address} refers to itself")
+            before = await handle._deployment.finished()
+            if before.state == "stopped":
+                raise Stopped
+            if before.state != "done":
+                return Outcome("skipped", root=before.root or handle.address)
+        if scope.aborting:
+            raise Stopped
+        if scope.phase == "read":
+            return self._read()
+        desired = self._desired(wanted)
+        self.change = change = decide(self.run.ledger.row(resource.address), desired)
+        self.run.plan(change)
+        if scope.phase != "up":
+            self._imagine(change)
+            return Outcome("done", action=str(change.action))
+        outputs = await apply.carry_out(self.run, change, resource, scope.options)
+        self.known(outputs)
+        return Outcome("done", action=str(change.action))
+
+    def known(self, outputs: dict[str, Any]) -> None:
+        self.resource.__dict__["outputs"] = outputs
+        self.run.session.index.add(self.resource.address, outputs)
+
+    def _read(self) -> Outcome:
+        row = self.run.ledger.row(self.resource.address)
+        if row is None:
+            raise StateInvalid(
+                f"{self.resource.address} is not in the state",
+                hint=f"deploy first: `alchemy deploy`; `alchemy scope inspect {self.scope.path}` shows what is there",
+            )
+        self.known(dict(row.outputs))
+        return Outcome("done", action="keep")
+
+    def _imagine(self, change: Change) -> None:
+        """While planning: outputs stay known where nothing recreates the object."""
+        resource, before = self.resource, change.before
+        if (
+            before is not None
+            and change.action in (Action.KEEP, Action.UPDATE)
+            and before.status is not Status.CREATING
+        ):
+            self.known(dict(before.outputs))
+            return
+        names = [name for name, declared in resource._fields.items() if declared.is_output]
+        resource.__dict__["outputs"] = {name: Unknown.of(resource.address, name) for name in names}
+
+    def _desired(self, wanted: dict[str, Any]) -> Desired:
+        """The wish with every reference resolved; the instance's own props become the live values."""
+        resource, scope = self.resource, self.scope
+        stored: dict[str, Any] = {}
+        sources: set[str] = {handle.address for handle in resource.depends_on}
+        unknown: set[str] = set()
+        for name, value in wanted.items():
+            resolved: Resolved = resolve(value, self.run.session.index, f"{resource.address}.{name}")
+            resource.__dict__[name] = resolved.live
+            stored[name] = resolved.stored
+            sources |= resolved.sources
+            if resolved.unknown:
+                unknown.add(name)
+        inputs = normalise(resource.inputs(), f"{resource.address}.inputs")
+        if inputs:
+            stored["$inputs"] = inputs
+        timeout = scope.options.timeout if resource.timeout is None else float(resource.timeout)
+        cls = type(resource)
+        return Desired(
+            address=resource.address,
+            kind=resource.kind,
+            props=stored,
+            props_hash=digest(stored, 32),
+            depends_on=tuple(sorted(sources - {resource.address})),
+            adopt=scope.options.adopt if resource.adopt is None else resource.adopt,
+            protect=resource.protect,
+            retain=resource.retain,
+            on_destroy=resource.on_destroy,
+            timeout=timeout,
+            module=cls.__module__,
+            fixed=frozenset(name for name, declared in cls._fields.items() if declared.fixed),
+            updatable=cls.update is not Resource.update,
+            unknown=frozenset(unknown),
+        )
+
+
+def declare(resource: Resource) -> Deployment:
+    """Called by the class: registers with the current scope and starts."""
+    from alchemy.engine.scope import current_scope
+
+    scope = current_scope()
+    if scope is None:
+        raise UsageError(
+            f"{resource.kind} {resource.id!r} is declared outside a scope",
+            hint='declare it inside `async with alchemy("my-app"):` (or after `await alchemy("my-app")`)',
+        )
+    return scope.declare(resource)

@@ -1,0 +1,182 @@
+"""Opening scopes: the lock and the journal for those that own one, a row and a name check for nested ones."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from alchemy.engine.scope import Scope
+from alchemy.engine.session import Run, Session, different_target, open_sessions
+from alchemy.engine.signals import interrupts
+from alchemy.errors import AlchemyError, InvalidName, UsageError
+from alchemy.model.events import Entry, LockWaited, Noted, RunStarted, ScopeEntered
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Put
+from alchemy.model.values import ScopeKind, ScopeState, Target
+from alchemy.settings import Options
+from alchemy.store import identity
+from alchemy.store.ledger import Ledger
+from alchemy.store.views import examine, read_view, render
+
+PURPOSES = {"up": "deploy"}
+
+
+async def open_owner(
+    session: Session,
+    path: ScopePath,
+    kind: ScopeKind,
+    options: Options,
+    *,
+    parent: Scope | None = None,
+    target: Target | None = None,
+    purpose: str = "",
+    lock_path: ScopePath | None = None,
+) -> Scope:
+    """An application, stage or test scope. Phases `plan` and `read` take no lock and create nothing."""
+    _check_kind(session, path, kind)
+    if session.phase in ("plan", "read"):
+        ledger = Ledger.read(session.store, path, kind)
+    else:
+        ledger = await _open_ledger(session, path, kind, options, purpose, lock_path)
+    run = Run(session, ledger)
+    stored = ledger.fold.target
+    if stored is not None and target is not None and stored.account != target.account and session.phase != "read":
+        if ledger.writable:
+            ledger.close(outcome="failed", counts={}, failures=[[str(path), "another target"]])
+        raise different_target(str(path), stored, str(target))
+    session.begin(run)
+    if ledger.writable:
+        interrupts.install()
+        _arm_exit()
+    holder = ledger.fold.holder
+    run.emit(
+        RunStarted(
+            str(path),
+            purpose or PURPOSES.get(session.phase, session.phase),
+            session.target,
+            f"{identity.user()}@{identity.host()}",
+            holder.pid if holder and ledger.writable else 0,
+            identity.command(),
+        )
+    )
+    return Scope(session, run, path, kind, options, parent)
+
+
+async def _open_ledger(
+    session: Session, path: ScopePath, kind: ScopeKind, options: Options, purpose: str, lock_path: ScopePath | None
+) -> Ledger:
+    held = session.held
+    for other in held:
+        if path.holds(other):
+            what = "open already" if path == other else f"above {other}, which is open"
+            raise UsageError(
+                f"{path} is {what} in this process: it could only wait for itself",
+                hint="finalize the inner scope first, or open the outer one before it",
+            )
+
+    def waiting(who: str) -> None:
+        for listener in session.listeners:
+            listener(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
+
+    _prepare_root(session)
+    if kind in (ScopeKind.STAGE, ScopeKind.TEST):
+        _ensure_application(session, path)
+    return await Ledger.open(
+        session.store,
+        path,
+        kind,
+        purpose=purpose or PURPOSES.get(session.phase, session.phase),
+        target=session.target,
+        timeout=options.lock_timeout,
+        held=held,
+        locking=options.enable_locking,
+        waiting=waiting,
+        lock_path=lock_path,
+    )
+
+
+def _prepare_root(session: Session) -> None:
+    session.store.files.make_directory(session.root)
+
+
+def _ensure_application(session: Session, path: ScopePath) -> None:
+    """The application's row, when a stage is the first thing of it: a view without a journal, from record 0."""
+    from alchemy.model.fold import Stamp
+
+    files, layout = session.store.files, session.store.layout
+    view = layout.scope_view(path.app)
+    if files.exists(view):
+        return
+    files.make_directory(view.parent)
+    now = session.store.clock.now()
+    row = ScopeState(path=path.app, kind=ScopeKind.APPLICATION, created_at=now, updated_at=now)
+    files.replace(view, render(row, Stamp(0, 0, 0)))
+
+
+def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
+    """A stage and a nested scope of one name below an application would share a directory."""
+    stored = stored_kind(session, path)
+    if stored is not None and stored is not kind:
+        raise InvalidName(
+            f"{path} is a {stored} scope already, and the program opens it as a {kind} scope",
+            hint="give one of the two another name",
+        )
+
+
+def stored_kind(session: Session, path: ScopePath) -> ScopeKind | None:
+    """From the journal's presence and the view; None when nothing is stored or the view is torn."""
+    import orjson
+
+    files, layout = session.store.files, session.store.layout
+    found = read_view(files, layout.scope_view(path))
+    if found is None or examine(found.data).problem:
+        return None
+    try:
+        return ScopeKind(orjson.loads(found.data)["kind"])
+    except (KeyError, ValueError):
+        return None
+
+
+def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
+    """A `run` block: nested in `parent`, in the same journal."""
+    path = parent.path.child(name)
+    if parent.kind is ScopeKind.APPLICATION and name.lower() == "test":
+        raise InvalidName("a scope directly below an application cannot be called 'test'", hint="choose another name")
+    if parent.closed or parent.session.calls.stopping.is_set():
+        raise UsageError(f"{parent.path} is finalized: nothing can be opened in it")
+    _check_kind(parent.session, path, ScopeKind.NESTED)
+    parent.claim_child(name)
+    run = parent.run_state
+    scope = Scope(parent.session, run, path, ScopeKind.NESTED, parent.options.but(f"run({name!r})", **options), parent)
+    ledger = run.ledger
+    if ledger.writable and str(path) not in ledger.fold.scopes:
+        now = ledger.store.clock.now()
+        ledger.record([Put(ScopeState(path=str(path), kind=ScopeKind.NESTED, created_at=now, updated_at=now))])
+    run.emit(ScopeEntered(str(path)))
+    return scope
+
+
+_armed = False
+
+
+def _arm_exit() -> None:
+    global _armed
+    if not _armed:
+        _armed = True
+        atexit.register(give_back)
+
+
+def give_back() -> None:
+    """At exit: a scope never finalized collects nothing, gives its lock back, and says so."""
+    for session in open_sessions():
+        for path, run in sorted(session.runs.items(), reverse=True):
+            session.forget(path)
+            if not run.ledger.writable:
+                continue
+            if not interrupts.count:
+                text = "never finalized: nothing was collected, its lock is given back"
+                run.emit(Noted(str(path), text, "warning"), durable=True)
+            try:
+                run.ledger.close(outcome="interrupted", counts=dict(run.counts), failures=[])
+            except AlchemyError as error:
+                run.emit(Noted(str(path), error.message, "warning"))

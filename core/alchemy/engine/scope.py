@@ -1,0 +1,319 @@
+"""A scope as a program holds it: what is declared in it, what it hands down, and how it ends.
+
+Nested scopes seal; the scope that owns the journal collects, once, when everything has moved on. Neighbours:
+`entering` opens scopes, `finalize` deletes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from alchemy.engine import finalize as deleting
+from alchemy.engine.deploy import Deployment
+from alchemy.engine.calls import Calls
+from alchemy.engine.finalize import Report, roll_back
+from alchemy.engine.members import Members
+from alchemy.engine.signals import interrupts
+from alchemy.errors import Interrupted, InvalidName, RunFailed, StateInvalid, UsageError
+from alchemy.model.deletions import DeletionPlan, plan_deletions
+from alchemy.model.events import Noted, ScopeLeft
+from alchemy.model.paths import ScopePath, address_of
+from alchemy.model.values import ScopeKind
+
+if TYPE_CHECKING:
+    from alchemy.engine.resource import Resource
+    from alchemy.engine.session import Run, Session
+    from alchemy.settings import Options
+
+_current: ContextVar[Scope | None] = ContextVar("scope", default=None)
+
+
+def current_scope() -> Scope | None:
+    """The one last opened and not yet finalized in this task."""
+    scope = _current.get()
+    while scope is not None and scope.closed:
+        scope = scope.outer
+    return scope
+
+
+class Scope:
+    """`path`, `kind`, `phase` and `options` are readable; `finalize` ends it."""
+
+    def __init__(
+        self, session: Session, run: Run, path: ScopePath, kind: ScopeKind, options: Options, parent: Scope | None
+    ) -> None:
+        self.session = session
+        self.run_state = run
+        self.path = path
+        self.kind = kind
+        self.options = options
+        self.parent = parent
+        self.outer = current_scope()
+        self.closed = False
+        self.aborting = False
+        self.below: list[Scope] = []  # opened in this scope, in order
+        self.report: Report | None = None
+        self.test_cleanup: bool | None = None  # for test scopes: destroy on leaving
+        self.members = run.members.setdefault(str(path), Members())
+        above = parent or self.outer_holder()
+        if above is not None:
+            above.below.append(self)
+        _current.set(self)
+
+    def outer_holder(self) -> Scope | None:
+        """The open scope of the same session above this path, which finalizes this one when it ends."""
+        scope = self.outer
+        while scope is not None and (scope.session is not self.session or not scope.path.holds(self.path)):
+            scope = scope.outer
+        return scope
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def phase(self) -> str:
+        return self.session.phase
+
+    @property
+    def owner(self) -> bool:
+        """It has a journal of its own."""
+        return self.kind is not ScopeKind.NESTED
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} scope {self.path}>"
+
+    # -- members ------------------------------------------------------------------------------------------------
+
+    def declare(self, resource: Resource) -> Deployment:
+        if self.session.calls.stopping.is_set() or self.closed:
+            raise UsageError(f"{self.path} takes no more resources: it is finalized or being interrupted")
+        if resource.id in self.members.declared:
+            raise InvalidName(f"{address_of(self.path, resource.id)} is declared twice", hint="give one another id")
+        if resource.id in self.members.children:
+            raise InvalidName(f"{address_of(self.path, resource.id)} is a nested scope already", hint="rename one")
+        resource.__dict__["scope_path"] = str(self.path)
+        deployment = Deployment(resource, self)
+        self.members.declared[resource.id] = deployment
+        self.run_state.deployments.append(deployment)
+        return deployment
+
+    def claim_child(self, name: str) -> None:
+        """InvalidName when `name` is a resource of this scope already."""
+        if name in self.members.declared:
+            raise InvalidName(f"{address_of(self.path, name)} is a resource already", hint="rename one of the two")
+        self.members.children.add(name)
+
+    def register_resource(self, id: str) -> None:
+        """Counts a stored resource as declared in this run, so that collection keeps it."""
+        if self.run_state.ledger.row(address_of(self.path, id)) is None and id not in self.members.declared:
+            raise UsageError(f"{address_of(self.path, id)} is not in the state", hint="register ids that are stored")
+        self.members.registered.add(id)
+
+    def has_resource(self, id: str) -> bool:
+        """Declared or registered in this run."""
+        return id in self.members.declared or id in self.members.registered
+
+    def run(self, name: str, fn: Any = None, **options: Any) -> Any:
+        """Like `alchemy.run`, with this scope as the parent."""
+        from alchemy.engine.blocks import nested
+
+        return nested(self, name, fn, options)
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    async def finalize(
+        self,
+        *,
+        strategy: str | None = None,
+        batch_size: int | None = None,
+        max_retries: int | None = None,
+        retry_delay: float | None = None,
+        timeout: float | None = None,
+        continue_on_error: bool | None = None,
+        force: bool | None = None,
+        dry_run: bool = False,
+    ) -> Report | DeletionPlan:
+        """Ends the scope and deletes what is stored in it but no longer declared. Durations in seconds.
+
+        RunFailed when a resource failed: then nothing is deleted. `dry_run` returns the plan and ends nothing.
+        """
+        options = self.options.but(
+            "finalize",
+            destroy_strategy=strategy,
+            batch_size=batch_size,
+            max_retries=max_retries,
+            retry_delay=retry_delay,
+            timeout=timeout,
+            continue_on_error=continue_on_error,
+            force=force,
+        )
+        if self.closed:
+            return self.report or Report(str(self.path))
+        if dry_run:
+            await self.settle()
+            return self.deletion_plan()
+        return await self._end(options, destroy=self.phase == "destroy" or bool(self.test_cleanup))
+
+    async def destroy(self, options: Options | None = None) -> Report:
+        """Everything in it, in dependency order, then the scope itself."""
+        return await self._end(options or self.options, destroy=True)
+
+    async def settle(self) -> None:
+        """Until every resource declared in this scope and below has its outcome."""
+        prefix = self.path
+        pending = [d.task for d in self.run_state.deployments if prefix.holds(d.scope.path)]
+        if pending:
+            await asyncio.wait(pending)
+
+    def deletion_plan(self, *, destroy: bool = False) -> DeletionPlan:
+        """What ending this scope now would delete."""
+        fold, prefix = self.run_state.ledger.fold, str(self.path)
+        rows = fold.below(prefix)
+        scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
+        alive: set[str] = set()
+        entered: set[str] = set()
+        if not destroy:
+            for path, members in self.run_state.members.items():
+                entered.add(path)
+                alive.update(f"{path}/{id}" for id in (*members.declared, *members.registered))
+        why = "destroyed with its scope" if destroy else "not in the program"
+        return plan_deletions(prefix, rows, scopes, alive=alive, alive_scopes=entered, reason=why)
+
+    async def _end(self, options: Options, *, destroy: bool) -> Report:
+        """One ending for all kinds of scope. Marks closed first, so that a second call does nothing."""
+        if self.closed:
+            return self.report or Report(str(self.path))
+        if self.outer_holder() is None:
+            self.session.closing = True
+        failed = await self._end_below(options, destroy)
+        await self.settle()
+        self.closed = True
+        self.report = report = Report(str(self.path))
+        run = self.run_state
+        try:
+            await self._collect(options, destroy, report, failed)
+        except BaseException:
+            if self.owner:
+                await self._close("interrupted" if self._interrupted else "failed")
+            raise
+        if not self.owner:
+            return report
+        outcome = "interrupted" if self._interrupted else "failed" if run.failures or failed else "done"
+        await self._close(outcome)
+        if outcome == "interrupted":
+            raise Interrupted
+        if outcome == "failed":
+            raise self._run_failed(failed)
+        return report
+
+    async def _end_below(self, options: Options, destroy: bool) -> list[RunFailed]:
+        failed: list[RunFailed] = []
+        for scope in reversed(self.below):
+            if scope.closed:
+                continue
+            if not scope.owner:
+                scope.closed = True
+                continue
+            try:
+                await scope._end(scope.options, destroy=destroy or bool(scope.test_cleanup))
+            except RunFailed as error:
+                failed.append(error)
+        return failed
+
+    async def _collect(self, options: Options, destroy: bool, report: Report, failed: list[RunFailed]) -> None:
+        run = self.run_state
+        if run.ledger.failure is not None:
+            raise run.ledger.failure
+        if self._interrupted or ((run.failures or failed) and not options.force):
+            return
+        if run.ledger.writable:
+            await run.ledger.flush()
+        plan = self.deletion_plan(destroy=destroy)
+        run.deletions.append(plan)
+        if self.phase == "read" or not run.ledger.writable:
+            return
+        if destroy:
+            deleting.refuse_protected(plan)
+        if plan.deletions or plan.scopes:
+            await deleting.carry_out(run, plan, options, report)
+
+    @property
+    def by_signal(self) -> bool:
+        """The stop came as Ctrl-C or SIGTERM, not as a cancellation from elsewhere."""
+        return bool(interrupts.count)
+
+    @property
+    def _interrupted(self) -> bool:
+        return self.session.calls.stopping.is_set()
+
+    async def _close(self, outcome: str) -> None:
+        run = self.run_state
+        complete = outcome == "done" and self.phase in ("up", "destroy")
+        alive = {f"{path}/{id}" for path, m in run.members.items() for id in (*m.declared, *m.registered)}
+        orphans = sorted(row.address for row in run.ledger.fold.resources.values() if row.address not in alive)
+        declared = {"complete": complete, "orphans": orphans} if complete else {"complete": False}
+        self.closed = True
+        try:
+            await run.close(outcome, declared)
+        finally:
+            interrupts.remove()
+
+    def _run_failed(self, below: list[RunFailed]) -> RunFailed:
+        failures = tuple(self.run_state.failures) + tuple(pair for error in below for pair in error.failures)
+        noun = "resource" if len(failures) == 1 else "resources"
+        word = "destroy" if self.phase == "destroy" else self.phase if self.phase != "up" else "deploy"
+        kept = (
+            "" if self.phase == "plan" else "; nothing was collected" if word == "deploy" else "; their rows are kept"
+        )
+        return RunFailed(
+            f"{word} of {self.path} failed: {len(failures)} {noun}{kept}",
+            failures,
+            hint="mend the cause and run the same command again: what is done stays done",
+        )
+
+    async def seal(self) -> None:
+        """The end of a `run` block that went well: nothing is deleted yet."""
+        for scope in self.below:
+            scope.closed = True
+        self.closed = True
+        self.run_state.emit(ScopeLeft(str(self.path)))
+
+    async def abandon(self, error: BaseException) -> None:
+        """The end of a block that raised: what is in flight finishes, nothing is collected, the lock is given back."""
+        for scope in (self, *self.all_below()):
+            scope.aborting = True
+        calm = isinstance(error, Exception) and not self._interrupted
+        if not calm:
+            await self.session.calls.drain(1.0 if not interrupts.count else 6.0)
+        await self.settle()
+        if not self.owner:
+            if calm and self.options.on_error != "keep" and self.phase == "up":
+                await roll_back(self.run_state, self.path, self.options)
+            for scope in self.below:
+                scope.closed = True
+            self.closed = True
+            return
+        for scope in reversed(self.below):
+            if scope.owner and not scope.closed:
+                await scope.abandon(error)
+        if self.test_cleanup and not isinstance(error, StateInvalid):
+            await asyncio.shield(asyncio.ensure_future(self._destroy_test()))
+        elif not self.closed:
+            await self._close("failed" if calm else "interrupted")
+
+    def all_below(self) -> list[Scope]:
+        return [s for scope in self.below for s in (scope, *scope.all_below())]
+
+    async def _destroy_test(self) -> None:
+        """A test scope is destroyed whatever happened in it."""
+        self.run_state.failures.clear()
+        if self._interrupted:  # a stop ends the test, not its cleanup; a second signal still leaves at once
+            self.session.calls = Calls(self.options.max_concurrency)
+        try:
+            await self._end(self.options, destroy=True)
+        except RunFailed as left:
+            for address, why in left.failures:
+                self.run_state.emit(Noted(str(self.path), f"left behind: {address}: {why}", "warning"))

@@ -1,0 +1,182 @@
+"""One program run in one process, and within it one Run for each journal it has open.
+
+A Session owns what all scopes share: the state directory, the calls, the cloud, the listeners. A Run counts what
+happens in one journal and tells it to whoever listens. Neighbours: `scope` opens and closes them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alchemy.engine.calls import Calls
+from alchemy.engine.context import Connection, Context
+from alchemy.engine.members import Members
+from alchemy.engine.outputs import OutputIndex
+from alchemy.errors import AlchemyError, Refused
+from alchemy.model.changes import Change
+from alchemy.model.deletions import DeletionPlan
+from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, Entry, Event, RunEnded
+from alchemy.model.paths import ScopePath
+from alchemy.model.values import ResourceState, Target
+from alchemy.settings import Options
+from alchemy.store.layout import Layout
+from alchemy.store.ledger import Ledger, Store
+
+if TYPE_CHECKING:
+    from alchemy.engine.deploy import Deployment
+
+Listener = Callable[[Entry], None]
+Connect = Callable[[Path, Options], Connection]
+
+_sessions: list[Session] = []  # those with something open, in this process
+
+
+class Session:
+    """`phase`: up, plan, read or destroy."""
+
+    def __init__(
+        self, root: Path, phase: str, options: Options, connect: Connect, listener: Listener | None, target: str
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.root = root
+        self.phase = phase
+        self.options = options
+        self.target = target  # in words, for the run's first line
+        self.store = Store(Layout(root), self.id)
+        self.calls = Calls(options.max_concurrency)
+        self.index = OutputIndex()
+        self.runs: dict[ScopePath, Run] = {}
+        self.listeners: list[Listener] = [listener] if listener else []
+        self.closing = False  # the outermost scope is finalizing: a signal lets it end by itself
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """The cloud, connected on first use."""
+        if self._connection is None:
+            self._connection = self._connect(self.root, self.options)
+        return self._connection
+
+    @property
+    def held(self) -> list[ScopePath]:
+        """Every path this process holds, whoever opened it."""
+        return [path for session in _sessions for path, run in session.runs.items() if run.ledger.writable]
+
+    def begin(self, run: Run) -> None:
+        if self not in _sessions:
+            _sessions.append(self)
+        self.runs[run.ledger.path] = run
+
+    async def end(self, path: ScopePath) -> None:
+        """After the last one the connection closes."""
+        self.forget(path)
+        if not self.runs and self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.client.aclose()
+
+    def forget(self, path: ScopePath) -> None:
+        self.runs.pop(path, None)
+        if not self.runs and self in _sessions:
+            _sessions.remove(self)
+
+
+def open_sessions() -> list[Session]:
+    return list(_sessions)
+
+
+class Run:
+    """What one journal's run has done so far."""
+
+    def __init__(self, session: Session, ledger: Ledger) -> None:
+        self.session = session
+        self.ledger = ledger
+        self.counts: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
+        self.deployments: list[Deployment] = []
+        self.planned: list[Change] = []
+        self.deletions: list[DeletionPlan] = []
+        self.members: dict[str, Members] = {}  # by scope path
+
+    def emit(self, event: Event, *, durable: bool = False) -> None:
+        """To the listeners; `durable` to the run's log as well."""
+        if durable:
+            self.ledger.emit(event)
+        if self.session.listeners:
+            entry = Entry(self.ledger.run, 0, self.session.store.clock.now(), event)
+            for listener in self.session.listeners:
+                listener(entry)
+
+    def plan(self, change: Change) -> None:
+        self.planned.append(change)
+        self.emit(ChangePlanned(change.address, change.kind, str(change.action), change.reason))
+
+    def ended(self, address: str, kind: str, action: str, outcome: str, *, took: float = 0.0, error: str = "") -> None:
+        """Counts and tells. `outcome`: done, failed, skipped, blocked."""
+        self.counts[action if outcome == "done" else outcome] += 1
+        if outcome in ("failed", "blocked"):
+            self.failures.append((address, error))
+        logged = outcome in ("skipped", "blocked")  # done and failed are in the journal as the row's result
+        self.emit(ChangeEnded(address, kind, action, outcome, round(took, 4), error), durable=logged)
+
+    def retry(self, address: str, of: int) -> Callable[[int, float, str], None]:
+        def announce(attempt: int, delay: float, error: str) -> None:
+            self.emit(ChangeRetried(address, attempt, of, round(delay, 2), error), durable=True)
+
+        return announce
+
+    def before_change(self) -> None:
+        """Once a run, before its first intent: a copy of what was."""
+        file = self.ledger.backup(f"before {self.ledger.run}")
+        if file:
+            self.emit(BackupTaken(str(self.ledger.path), file, f"before {self.ledger.run}"), durable=True)
+
+    def context(self, row: ResourceState) -> Context:
+        return Context(
+            row.physical_name, row.token, row.scope, row.address, self.session.connection, lambda e: self.emit(e)
+        )
+
+    def claim_target(self) -> Target:
+        """The cloud this stage is deployed to; stored with the stage on first use."""
+        target = self.session.connection().target
+        stored = self.ledger.fold.target
+        if stored is not None and stored.account != target.account:
+            raise different_target(str(self.ledger.path), stored, str(target))
+        return target
+
+    async def close(self, outcome: str, declared: Any = None) -> None:
+        """Release, lock, last event. The first error of writing wins over everything."""
+        ledger = self.ledger
+        took = ledger.store.clock.elapsed() - ledger.started
+        try:
+            ledger.close(
+                outcome=outcome,
+                counts=dict(self.counts),
+                failures=[list(pair) for pair in self.failures],
+                declared=declared,
+            )
+        finally:
+            await self.session.end(ledger.path)
+            total = len(ledger.fold.resources)
+            failures = [list(pair) for pair in self.failures]
+            event = RunEnded(str(ledger.path), outcome, dict(self.counts), failures, round(took, 3), total)
+            self.emit(event)
+
+
+def different_target(path: str, stored: Target, now: str) -> AlchemyError:
+    return Refused(
+        f"{path} was deployed to {stored}, and this run would go to {now}",
+        hint="set the credentials of that account (CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID), or use another stage",
+    )
+
+
+async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: ResourceState) -> Any:
+    """One verb of a kind under a permit and the row's timeout."""
+
+    async def made() -> Any:
+        return await verb(run.context(row))
+
+    return await run.session.calls.make(made, row.timeout)

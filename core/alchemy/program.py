@@ -1,0 +1,139 @@
+"""What a user's program calls: `alchemy(...)`, `alchemy.run`, `alchemy.test`, `alchemy.destroy`.
+
+Each returns something that can be awaited and entered. The command line sets phase, stage and options through
+`settings.invocation`; running a program with python does the same with the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from alchemy import wiring
+from alchemy.engine import kinds
+from alchemy.engine.blocks import Function, Opening, nested
+from alchemy.engine.entering import open_owner
+from alchemy.engine.finalize import Report
+from alchemy.engine.scope import Scope, current_scope
+from alchemy.engine.session import Listener, Session
+from alchemy.errors import ProgramImported, UsageError
+from alchemy.model.paths import ScopePath, check_name
+from alchemy.model.text import safe_text
+from alchemy.model.values import ScopeKind
+from alchemy.settings import PHASES, Options, base_options, find_project, invocation
+
+
+class Alchemy:
+    """The one public object, `alchemy`."""
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        stage: str | None = None,
+        phase: str | None = None,
+        password: str | None = None,
+        state_dir: str | Path | None = None,
+        **options: Any,
+    ) -> Opening:
+        """Opens an application, or with `stage` one of its stages. Options: docs/architecture.md, `Options`.
+
+        `password` will seal secrets; nothing is sealed yet, and it is stored nowhere.
+        """
+
+        async def opened() -> Scope:
+            asked = invocation.get()
+            chosen = phase or "up"
+            if chosen not in PHASES:
+                raise UsageError(f"phase is one of {', '.join(PHASES)}, not {safe_text(chosen, 40)!r}")
+            path = ScopePath.parse(check_name(name, "application"))
+            if asked.stage and stage and asked.stage != stage:
+                raise UsageError(
+                    f"the program opens stage {safe_text(stage, 80)!r}, the command line says {asked.stage!r}",
+                    hint="leave one of the two out",
+                )
+            wanted = stage or asked.stage or os.environ.get("ALCHEMY_STAGE") or ""
+            kind = ScopeKind.APPLICATION
+            if wanted:
+                if wanted.lower() == "test":
+                    raise UsageError("a stage cannot be called 'test'", hint="alchemy.test opens test scopes")
+                path, kind = path.child(wanted), ScopeKind.STAGE
+            session, given = _session(state_dir, asked.phase or chosen, options)
+            return await _open(session, path, kind, given)
+
+        return Opening(opened)
+
+    def run(self, name: str, fn: Function | None = None, **options: Any) -> Opening:
+        """A nested scope in the current one; with `fn`, runs it there and returns what it returns."""
+        return nested(current_scope(), name, fn, options)
+
+    def test(
+        self,
+        file: str,
+        fn: Function | None = None,
+        *,
+        prefix: str = "test",
+        app: str | None = None,
+        auto_cleanup: bool = True,
+        state_dir: str | Path | None = None,
+        **options: Any,
+    ) -> Opening:
+        """A test scope of its own, destroyed whatever happens in it; `auto_cleanup=False` keeps it."""
+
+        async def opened() -> Scope:
+            outer = current_scope()
+            name = app or (outer.path.app if outer else None) or find_project().table.get("app")
+            if not name:
+                raise UsageError(
+                    "alchemy.test needs an application", hint='pass app="my-app", or set [tool.alchemy] app'
+                )
+            path = ScopePath(("x",)).parse(name)
+            ending = f"-{uuid.uuid4().hex[:6]}"
+            stem = f"{prefix}-{Path(file).stem}".replace("_", "-")[: 63 - len(ending)].rstrip("-.")
+            check_name(stem, "test prefix")
+            full = ScopePath((*path.parts, "test", stem + ending))
+            session, given = _session(state_dir, "up", options)
+            scope = await _open(session, full, ScopeKind.TEST, given, purpose="test")
+            scope.test_cleanup = auto_cleanup
+            return scope
+
+        return Opening(opened, fn)
+
+    async def destroy(self, scope: Scope) -> Report:
+        """Everything stored in the scope, in dependency order; the scope is finalized by it."""
+        return await scope.destroy()
+
+
+def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) -> tuple[Session, Options]:
+    """The session of the current scope when it has the same state directory, else a new one."""
+    asked = invocation.get()
+    if asked.importing:
+        raise ProgramImported("the program is imported for its kinds only")
+    wiring.refuse_other_platforms()
+    project = find_project()
+    root = asked.state_dir or project.state_dir(state_dir)
+    outer = current_scope()
+    same = outer is not None and outer.session.root == root
+    inherited = outer.options if outer is not None and same else base_options(project)
+    given = inherited.but("alchemy()", **options).but("command line", **asked.options)
+    if outer is not None and same:
+        return outer.session, given
+    kinds.add_loader(wiring.load_kind)
+    words, _ = wiring.describe_target(root, given)
+    listener: Listener | None = asked.listener
+    if listener is None:
+        # The command line's printer, by name: it lies above this layer, and only a program run with python needs it.
+        listener = pkgutil.resolve_name("alchemy.cli.narration:attach_to_program")(given)
+    return Session(root, phase, given, wiring.connect, listener, words), given
+
+
+async def _open(session: Session, path: ScopePath, kind: ScopeKind, given: Options, purpose: str = "") -> Scope:
+    _, target = wiring.describe_target(session.root, given)
+    asked = invocation.get()
+    return await open_owner(session, path, kind, given, target=target, purpose=purpose or asked.purpose)
+
+
+alchemy = Alchemy()
