@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import random
@@ -171,6 +172,8 @@ class _Program:
                 self.leases.pop().release()
             case "fork":  # a child that does nothing but live, and says how many descriptors below the root it has
                 return self.fork(release=order["release"])
+            case "fork_unseen":  # as a library written in C does: no hook of Python runs
+                return {"pid": _fork_unseen()}
             case "publish_in_child":
                 return {"child": self.publish_in_child()}
             case "acquire_as_nobody":
@@ -246,20 +249,27 @@ class _Program:
         os.waitpid(child, 0)
         return text
 
-    def hammer(self, log: str, seconds: float, paths: list[list[str]], hold: float, pause: float) -> dict[str, Any]:
+    def hammer(self, log: str, seconds: float, paths: list[list[str]], **how: Any) -> dict[str, Any]:
         """One child for each list of paths: takes one of them at random, notes begin and end, again and again."""
         children = []
         for number, choice in enumerate(paths):
             child = os.fork()
             if child == 0:
-                os._exit(_hammer(self.locks, log, number, seconds, choice, hold, pause))
+                os._exit(_hammer(self.locks, log, number, seconds, choice, **how))
             children.append(child)
         ended = [os.waitpid(child, 0)[1] for child in children]
         return {"ok": not any(ended)}
 
 
 def _hammer(
-    locks: LocalLocks, log: str, number: int, seconds: float, paths: list[str], hold: float, pause: float
+    locks: LocalLocks,
+    log: str,
+    number: int,
+    seconds: float,
+    paths: list[str],
+    hold: float,
+    pause: float,
+    record: bool = False,
 ) -> int:
     dice = random.Random(number)
     notes = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -269,6 +279,8 @@ def _hammer(
         while time.monotonic() < end:
             path = dice.choice(paths)
             lease = await locks.acquire(p(path), timeout=20.0)
+            if record:
+                lease.publish(holder(path))
             os.write(notes, f"begin {number} {path}\n".encode())  # one write: lines of several processes never mix
             await asyncio.sleep(hold * dice.uniform(0.5, 1.5))
             os.write(notes, f"end {number} {path}\n".encode())
@@ -282,6 +294,14 @@ def _hammer(
         os.write(notes, f"failed {number} {error!r}\n".encode())
         return 1
     return 0
+
+
+def _fork_unseen() -> int:
+    libc = ctypes.CDLL(None)
+    child = int(libc.fork())
+    while child == 0:
+        libc.pause()
+    return child
 
 
 def main() -> None:

@@ -96,6 +96,17 @@ def test_a_forked_child_neither_keeps_nor_drops_the_lock(root: Path, peer: Peer)
         os.kill(child["pid"], signal.SIGKILL)
 
 
+def test_a_child_forked_by_foreign_code_does_not_keep_a_lock_that_was_given_back(root: Path, peer: Peer) -> None:
+    peer.hold("my-app/prod")
+    child = peer.ask("fork_unseen")["pid"]
+    try:
+        peer.ask("release")
+        take(root, "my-app").release()
+        os.kill(child, 0)  # still there, with a copy of every descriptor
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
 def test_a_lease_taken_before_a_fork_is_not_the_childs_to_publish(root: Path, peer: Peer) -> None:
     peer.hold("my-app/prod", record=False)
     assert peer.ask("publish_in_child") == {"child": "UsageError: lock my-app/prod is not held here"}
