@@ -5,9 +5,12 @@ Neighbours: `app` is the application; the command line prints the address this a
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -27,7 +30,22 @@ def run(directory: Path, port: int, announce: Callable[[str], None] | None) -> N
         )
         if announce is not None:
             announce(f"http://{HOST}:{listener.getsockname()[1]}{BASE_PATH}")  # the kernel queues who connects early
-        uvicorn.Server(config).run(sockets=[listener])
+        with signals_end_quietly():
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def signals_end_quietly() -> Iterator[None]:
+    """Uvicorn stops at SIGINT and SIGTERM, then sends itself the signal again: here that is the end, not an error."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def bind(port: int) -> socket.socket:
