@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from alchemy.engine.entering import open_nested
+from alchemy.engine.leaving import abandon, finish
 from alchemy.engine.scope import Scope
 from alchemy.errors import Interrupted, UsageError
 from alchemy.model.text import safe_text
@@ -46,13 +47,13 @@ class Opening:
         assert scope is not None
         if error is None:
             if scope.owner:
-                await scope.finalize()
+                await finish(scope)
             elif not scope.closed:
                 await scope.seal()
             return
         if scope.closed:
             return
-        await scope.abandon(error)
+        await abandon(scope, error)
         stopped = scope.session.calls.stopping.is_set()
         if stopped and isinstance(error, asyncio.CancelledError) and scope.outer_holder() is None and scope.by_signal:
             raise Interrupted from None

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import finalize as deleting
 from alchemy.engine.deploy import Deployment
-from alchemy.engine.calls import Calls
-from alchemy.engine.finalize import Report, roll_back
+from alchemy.engine.finalize import Report
 from alchemy.engine.members import Members
 from alchemy.engine.signals import interrupts
-from alchemy.errors import Interrupted, InvalidName, RunFailed, StateInvalid, UsageError
+from alchemy.errors import Interrupted, InvalidName, RunFailed, UsageError
 from alchemy.model.deletions import DeletionPlan, plan_deletions
-from alchemy.model.events import Noted, ScopeLeft
+from alchemy.model.events import ScopeLeft
 from alchemy.model.paths import ScopePath, address_of
 from alchemy.model.values import ScopeKind
 
@@ -186,8 +185,13 @@ class Scope:
         """One ending for all kinds of scope. Marks closed first, so that a second call does nothing."""
         if self.closed:
             return self.report or Report(str(self.path))
-        if self.outer_holder() is None:
-            self.session.closing = True
+        self.session.closing += 1
+        try:
+            return await self._end_now(options, destroy)
+        finally:
+            self.session.closing -= 1
+
+    async def _end_now(self, options: Options, destroy: bool) -> Report:
         failed = await self._end_below(options, destroy)
         await self.settle()
         self.closed = True
@@ -197,11 +201,11 @@ class Scope:
             await self._collect(options, destroy, report, failed)
         except BaseException:
             if self.owner:
-                await self._close("interrupted" if self._interrupted else "failed")
+                await self._close("interrupted" if self.interrupted else "failed")
             raise
         if not self.owner:
             return report
-        outcome = "interrupted" if self._interrupted else "failed" if run.failures or failed else "done"
+        outcome = "interrupted" if self.interrupted else "failed" if run.failures or failed else "done"
         await self._close(outcome)
         if outcome == "interrupted":
             raise Interrupted
@@ -227,7 +231,7 @@ class Scope:
         run = self.run_state
         if run.ledger.failure is not None:
             raise run.ledger.failure
-        if self._interrupted or ((run.failures or failed) and not options.force):
+        if self.interrupted or ((run.failures or failed) and not options.force and not self.test_cleanup):
             return
         if run.ledger.writable:
             await run.ledger.flush()
@@ -246,12 +250,16 @@ class Scope:
         return bool(interrupts.count)
 
     @property
-    def _interrupted(self) -> bool:
+    def interrupted(self) -> bool:
         return self.session.calls.stopping.is_set()
 
-    async def _close(self, outcome: str) -> None:
+    async def leave(self, outcome: str) -> None:
+        """Ends an owner whose program did not run: says nothing about what is declared."""
+        await self._close(outcome, complete=False)
+
+    async def _close(self, outcome: str, *, complete: bool = True) -> None:
         run = self.run_state
-        complete = outcome == "done" and self.phase in ("up", "destroy")
+        complete = complete and outcome == "done" and self.phase in ("up", "destroy")
         alive = {f"{path}/{id}" for path, m in run.members.items() for id in (*m.declared, *m.registered)}
         orphans = sorted(row.address for row in run.ledger.fold.resources.values() if row.address not in alive)
         declared = {"complete": complete, "orphans": orphans} if complete else {"complete": False}
@@ -281,39 +289,5 @@ class Scope:
         self.closed = True
         self.run_state.emit(ScopeLeft(str(self.path)))
 
-    async def abandon(self, error: BaseException) -> None:
-        """The end of a block that raised: what is in flight finishes, nothing is collected, the lock is given back."""
-        for scope in (self, *self.all_below()):
-            scope.aborting = True
-        calm = isinstance(error, Exception) and not self._interrupted
-        if not calm:
-            await self.session.calls.drain(1.0 if not interrupts.count else 6.0)
-        await self.settle()
-        if not self.owner:
-            if calm and self.options.on_error != "keep" and self.phase == "up":
-                await roll_back(self.run_state, self.path, self.options)
-            for scope in self.below:
-                scope.closed = True
-            self.closed = True
-            return
-        for scope in reversed(self.below):
-            if scope.owner and not scope.closed:
-                await scope.abandon(error)
-        if self.test_cleanup and not isinstance(error, StateInvalid):
-            await asyncio.shield(asyncio.ensure_future(self._destroy_test()))
-        elif not self.closed:
-            await self._close("failed" if calm else "interrupted")
-
     def all_below(self) -> list[Scope]:
         return [s for scope in self.below for s in (scope, *scope.all_below())]
-
-    async def _destroy_test(self) -> None:
-        """A test scope is destroyed whatever happened in it."""
-        self.run_state.failures.clear()
-        if self._interrupted:  # a stop ends the test, not its cleanup; a second signal still leaves at once
-            self.session.calls = Calls(self.options.max_concurrency)
-        try:
-            await self._end(self.options, destroy=True)
-        except RunFailed as left:
-            for address, why in left.failures:
-                self.run_state.emit(Noted(str(self.path), f"left behind: {address}: {why}", "warning"))

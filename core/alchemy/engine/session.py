@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from alchemy.model.values import ResourceState, Target
 from alchemy.settings import Options
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger, Store
+from alchemy.store.locks import Lease
 
 if TYPE_CHECKING:
     from alchemy.engine.deploy import Deployment
@@ -33,6 +35,7 @@ Listener = Callable[[Entry], None]
 Connect = Callable[[Path, Options], Connection]
 
 _sessions: list[Session] = []  # those with something open, in this process
+recorded_runs: ContextVar[list[Run] | None] = ContextVar("recorded_runs", default=None)  # for whoever runs a program
 
 
 class Session:
@@ -51,7 +54,8 @@ class Session:
         self.index = OutputIndex()
         self.runs: dict[ScopePath, Run] = {}
         self.listeners: list[Listener] = [listener] if listener else []
-        self.closing = False  # the outermost scope is finalizing: a signal lets it end by itself
+        self.closing = 0  # scopes that are ending: a signal lets them end by themselves
+        self.leases: list[Lease] = []  # locks without a journal: an application whose stages are destroyed
         self._connect = connect
         self._connection: Connection | None = None
 
@@ -64,12 +68,16 @@ class Session:
     @property
     def held(self) -> list[ScopePath]:
         """Every path this process holds, whoever opened it."""
-        return [path for session in _sessions for path, run in session.runs.items() if run.ledger.writable]
+        runs = [path for session in _sessions for path, run in session.runs.items() if run.ledger.writable]
+        return runs + [lease.path for lease in self.leases]
 
     def begin(self, run: Run) -> None:
         if self not in _sessions:
             _sessions.append(self)
         self.runs[run.ledger.path] = run
+        recording = recorded_runs.get()
+        if recording is not None:
+            recording.append(run)
 
     async def end(self, path: ScopePath) -> None:
         """After the last one the connection closes."""

@@ -44,6 +44,23 @@ class Store:
         return LocalLocks(self.layout, self.files, self.clock)
 
 
+def make_holder(store: Store, path: ScopePath, epoch: int, purpose: str) -> Holder:
+    """This process as others see it."""
+    return Holder(
+        path=str(path),
+        epoch=epoch,
+        session=store.session,
+        pid=os.getpid(),
+        process_start=identity.process_start(os.getpid()),
+        boot_id=identity.boot_id(),
+        host=identity.host(),
+        user=identity.user(),
+        command=identity.command(),
+        since=store.clock.now(),
+        purpose=purpose,
+    )
+
+
 class Ledger:
     """`fold` is what is stored; `path` owns it."""
 
@@ -98,19 +115,7 @@ class Ledger:
         clock = store.clock
 
         def holder(epoch: int) -> Holder:
-            return Holder(
-                path=str(path),
-                epoch=epoch,
-                session=store.session,
-                pid=os.getpid(),
-                process_start=identity.process_start(os.getpid()),
-                boot_id=identity.boot_id(),
-                host=identity.host(),
-                user=identity.user(),
-                command=identity.command(),
-                since=clock.now(),
-                purpose=purpose,
-            )
+            return make_holder(store, path, epoch, purpose)
 
         def ops(fold: Fold) -> Sequence[Op]:
             stored = fold.scopes.get(str(path))

@@ -1,0 +1,60 @@
+"""Leaving a scope because something raised: what is in flight finishes, nothing is collected, locks are given back.
+
+Two exceptions: a failed `run` block takes back what it created, and a test scope is destroyed whatever happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+
+from alchemy.engine.calls import GRACE, Calls
+from alchemy.engine.finalize import roll_back
+from alchemy.engine.scope import Scope
+from alchemy.errors import RunFailed, StateInvalid
+from alchemy.model.events import Noted
+
+_CANCELLED_GRACE = 1.0  # seconds for calls in flight when something else than a signal cancels the program
+
+
+async def abandon(scope: Scope, error: BaseException) -> None:
+    """`error` is what is being raised; cancellation and signals count as interruption, not as failure."""
+    for each in (scope, *scope.all_below()):
+        each.aborting = True
+    calm = isinstance(error, Exception) and not scope.interrupted
+    if not calm:
+        await scope.session.calls.drain(GRACE if scope.by_signal else _CANCELLED_GRACE)
+    await scope.settle()
+    if not scope.owner:
+        if calm and scope.options.on_error != "keep" and scope.phase == "up":
+            await roll_back(scope.run_state, scope.path, scope.options)
+        await scope.seal()
+        return
+    for each in reversed(scope.below):
+        if each.owner and not each.closed:
+            await abandon(each, error)
+    if scope.test_cleanup and not isinstance(error, StateInvalid):
+        await asyncio.shield(asyncio.ensure_future(_destroy_test(scope)))
+    elif not scope.closed:
+        await scope.leave("failed" if calm else "interrupted")
+
+
+async def _destroy_test(scope: Scope) -> None:
+    if scope.interrupted:  # a stop ends the test, not its cleanup; a second signal still leaves at once
+        scope.session.calls = Calls(scope.options.max_concurrency)
+    scope.run_state.failures.clear()
+    try:
+        await finish(scope)
+    except RunFailed as left:
+        for address, why in left.failures:
+            scope.run_state.emit(Noted(str(scope.path), f"left behind: {address}: {why}", "warning"))
+
+
+async def finish(scope: Scope) -> None:
+    """The ordinary end of a scope that owns a journal; a test that went cleanly leaves no trace."""
+    await scope.finalize()
+    if scope.test_cleanup and not scope.run_state.ledger.fold.resources:
+        layout = scope.session.store.layout
+        shutil.rmtree(layout.scope(scope.path), ignore_errors=True)
+        for file in (layout.lock(scope.path), layout.gate(scope.path), layout.holder(scope.path)):
+            scope.session.store.files.remove(file)

@@ -1,0 +1,151 @@
+"""Destroying what is stored, without running the program: its rows, its kinds, its order, all from the state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alchemy import wiring
+from alchemy.engine import kinds
+from alchemy.engine.entering import open_owner
+from alchemy.engine.finalize import Report, refuse_protected
+from alchemy.engine.leaving import abandon
+from alchemy.engine.scope import Scope
+from alchemy.engine.session import Listener, Session
+from alchemy.errors import RunFailed, UsageError
+from alchemy.model.deletions import DeletionPlan
+from alchemy.model.paths import ScopePath
+from alchemy.model.values import ScopeKind
+from alchemy.operations.programs import import_for_kinds
+from alchemy.operations.workspace import Workspace
+from alchemy.settings import Options, Project
+from alchemy.store.ledger import make_holder
+
+
+def owners_in(root: Path, path: ScopePath) -> list[tuple[ScopePath, ScopeKind]]:
+    """The stored scopes with a journal at or below `path`, the outermost first. UsageError when nothing is stored."""
+    view = Workspace(root).refresh()
+    found = [
+        (ScopePath.parse(node.path), node.kind)
+        for node in view.scopes.values()
+        if node.path == node.owner and path.holds(ScopePath.parse(node.path))
+    ]
+    if not found and str(path) not in view.scopes:
+        raise UsageError(f"{path} is not in the state", hint="`alchemy scope list` shows what is")
+    return sorted(found, key=lambda pair: pair[0].parts)
+
+
+async def destroy_stored(
+    root: Path, path: ScopePath, options: Options, *, project: Project, listener: Listener | None = None
+) -> list[Report]:
+    """Everything in `path`; an application takes its stages and tests with it. RunFailed lists what is left."""
+    session = stored_session(root, options, project, "destroy", listener)
+    found = owners_in(root, path)
+    if not found:
+        return [await _destroy_nested(session, path, options)]
+    _, target = wiring.describe_target(root, options)
+    opened: list[Scope] = []
+    reports: list[Report] = []
+    if path not in [owner for owner, _ in found]:
+        await _hold(session, path, options)
+    for owner, kind in found:
+        opened.append(await open_owner(session, owner, kind, options, target=target, purpose="destroy"))
+    try:
+        for scope in opened:
+            refuse_protected(scope.deletion_plan(destroy=True))
+    except BaseException as error:
+        for scope in reversed(opened):
+            if not scope.closed:
+                await abandon(scope, error)
+        raise
+    failures: list[tuple[str, str]] = []
+    try:
+        for scope in reversed(opened):
+            try:
+                reports.append(await scope.destroy(options))
+            except RunFailed as error:
+                failures += [pair for pair in error.failures if pair not in failures]
+    finally:
+        for lease in session.leases:
+            lease.release()
+    if failures:
+        raise RunFailed(
+            f"destroy of {path} failed: {len(failures)} left; their rows are kept",
+            tuple(failures),
+            hint="mend the cause and destroy again: what is gone stays gone",
+        )
+    _forget_application(session, path)
+    return reports
+
+
+async def _hold(session: Session, path: ScopePath, options: Options) -> None:
+    """The application's lock alone: it has no journal, but nobody may deploy a stage of it meanwhile."""
+    if options.enable_locking:
+        lease = await session.store.locks.acquire(path, timeout=options.lock_timeout)
+        session.leases.append(lease)
+        lease.publish(make_holder(session.store, path, 0, "destroy"))
+
+
+async def _destroy_nested(session: Session, path: ScopePath, options: Options) -> Report:
+    """A nested scope: under its owner's lock, in its owner's journal."""
+    workspace = Workspace(session.root)
+    workspace.refresh()
+    owner = ScopePath.parse(workspace.owner_of(str(path)))
+    kind = workspace.refresh().scopes[str(owner)].kind
+    _, target = wiring.describe_target(session.root, options)
+    scope = await open_owner(
+        session, owner, kind, options, target=target, purpose="destroy", lock_path=path if path != owner else None
+    )
+    try:
+        inner = Scope(session, scope.run_state, path, ScopeKind.NESTED, options, scope)
+        report = await inner.destroy(options)
+    except BaseException as error:
+        await abandon(scope, error)
+        raise
+    failures = tuple(scope.run_state.failures)
+    await scope.leave("failed" if failures else "done")
+    if failures:
+        raise RunFailed(f"destroy of {path} failed: {len(failures)} left; their rows are kept", failures)
+    return report
+
+
+def plan_destroy(root: Path, path: ScopePath) -> list[DeletionPlan]:
+    """What `destroy_stored` would delete, without lock or writing; the order in which the owners would go."""
+    from alchemy.model.deletions import plan_deletions
+    from alchemy.store.files import Files
+    from alchemy.store.layout import Layout
+    from alchemy.store.opening import load
+
+    plans: list[DeletionPlan] = []
+    owners = [owner for owner, _ in owners_in(root, path)]
+    if not owners:
+        workspace = Workspace(root)
+        workspace.refresh()
+        owners = [ScopePath.parse(workspace.owner_of(str(path)))]
+    for owner in reversed(owners):
+        fold = load(Files(), Layout(root), owner).fold
+        prefix = str(path) if owner.holds(path) else str(owner)
+        scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
+        reason = "destroyed with its scope"
+        rows = fold.below(prefix)
+        plans.append(plan_deletions(prefix, rows, scopes, alive=frozenset(), alive_scopes=frozenset(), reason=reason))
+    return plans
+
+
+def stored_session(root: Path, options: Options, project: Project, phase: str, listener: Listener | None) -> Session:
+    """A session over what is stored; kinds come from us, the project's modules, installed packages, the program."""
+    words, _ = wiring.describe_target(root, options)
+    kinds.add_loader(wiring.load_kind)
+
+    def from_program(_: str) -> None:
+        if project.program.is_file():
+            import_for_kinds(project.program)
+
+    kinds.add_loader(from_program)
+    return Session(root, phase, options, wiring.connect, listener, words)
+
+
+def _forget_application(session: Session, path: ScopePath) -> None:
+    """The application's own row goes with its last stage."""
+    layout, files = session.store.layout, session.store.files
+    if path.parent is None and not files.exists(layout.journal(path)):
+        files.remove(layout.scope_view(path))
