@@ -29,7 +29,7 @@ class Tone(StrEnum):
     BUSY = "busy"
     MATCH = "match"
     BADGE = "badge"
-    ALARM = "alarm"
+    TAB = "tab"
 
 
 class Piece(NamedTuple):

@@ -28,7 +28,7 @@ LOOK = 2.0  # seconds between looks when no event came: also finds what sends no
 RECONCILE = 30.0  # seconds between full looks; longer where one takes more than 2% of that
 ROOT = 0.2  # seconds between two looks at whether the root exists and is the same directory
 AFTER = 0.35  # seconds after an event to look once more: what a burst wrote before its directory was watched
-GAP = 0.1  # seconds between two looks, at least: ten repaints a second are enough for anybody
+GAP = 0.2  # seconds between two looks, at least: a storm of writes costs five repaints a second
 DEBOUNCE, STEP = 200, 50  # milliseconds; watchfiles' own 1,600 would be felt
 
 

@@ -1,0 +1,161 @@
+"""The application: one store, one thread that reads, one watcher, the themes; screens do the rest.
+
+The dashboard never writes state, and never acts in its own process: runs belong to others and go on when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from rich.text import Text
+from textual import work
+from textual.app import App
+from textual.message import Message
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+
+from alchemy.errors import AlchemyError
+from alchemy.model.text import safe_text
+from alchemy.operations.shapes import View
+from alchemy_tui import theme
+from alchemy_tui.present.glyphs import ASCII
+from alchemy_tui.present.scene import Scene, scene_of
+from alchemy_tui.session import Session
+from alchemy_tui.store.source import Source
+from alchemy_tui.store.store import News, Store
+from alchemy_tui.store.watch import Mode, Watcher
+
+T = TypeVar("T")
+TICK = 0.12  # seconds a spinner's sign stays
+RESTART = 2.0  # seconds
+
+
+class StoreChanged(Message):
+    """The store has a newer version. Carries nothing: whoever gets it asks the store what is new to them."""
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, StoreChanged)
+
+
+class AlchemyApp(App[None]):
+    CSS_PATH = "app.tcss"
+    TITLE = "alchemy"
+    ENABLE_COMMAND_PALETTE = False  # ours knows keys and reasons, and takes no names for markup
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (170, "-huge")]
+
+    def __init__(self, source: Source, session: Session) -> None:
+        no_colour = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away while it starts
+        self.session = session
+        super().__init__()
+        self.source = source
+        self.store = Store()
+        self.mode = Mode.STARTING
+        self.problem = ""  # why the last look failed
+        self._read_at = 0.0
+        self._tick = 0
+        self._scene: Scene | None = None
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self.watcher = Watcher(source, self._reader, self._on_view, self._on_mode, self._on_error)
+        for ours in theme.OURS:
+            self.register_theme(ours)
+        self.theme = theme.NO_COLOUR if no_colour else theme.DUSK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.defaults(self.current_theme)
+
+    def get_default_screen(self) -> Screen[None]:
+        from alchemy_tui.screens.browse.screen import Browse
+
+        return Browse(id="_default")
+
+    def on_mount(self) -> None:
+        self.set_class(self.session.glyphs is ASCII, "-ascii")
+        self._watch()
+        self.set_interval(TICK, self._turn)
+
+    # -- the world ------------------------------------------------------------------------------------------------
+
+    @work(group="watch", exit_on_error=False)
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.watcher.run()
+            except Exception as error:  # the dashboard stays; it says that it looks no more, and tries again
+                self._on_error(error)
+                self._on_mode(Mode.STARTING)
+            await asyncio.sleep(RESTART)
+
+    async def _on_view(self, view: View) -> None:
+        before = self.store.view
+        self._read_at = self.session.now()
+        self.problem = ""
+        delta = self.store.apply(view)
+        for news in self.store.news(before):
+            self._tell(news)
+        if not delta.empty:
+            self._scene = None
+            self._announce()
+
+    def _on_mode(self, mode: Mode) -> None:
+        self.mode = mode
+        self._announce()
+
+    def _on_error(self, error: Exception) -> None:
+        hint = error.hint if isinstance(error, AlchemyError) else ""
+        self.problem = f"{str(error) or type(error).__name__}" + (f" ({hint})" if hint else "")
+        self.say(self.problem, title="Reading the state failed", severity="error")
+        self._announce()
+
+    def _announce(self) -> None:
+        if self.is_running:
+            self.screen.post_message(StoreChanged())
+
+    def scene(self) -> Scene:
+        """The moment to draw. The same object until something moves."""
+        now = self.session.now()
+        if self._scene is None or int(now) != int(self._scene.now) or self._scene.tick != self._tick:
+            self._scene = scene_of(
+                self.store.view, now, read_at=self._read_at, glyphs=self.session.glyphs, tick=self._tick
+            )
+        return self._scene
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Runs `work` in the one thread that may call the source."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    def _turn(self) -> None:
+        """Spinners turn only while somebody works."""
+        if self.session.animate and (self.store.view.active or not self.store.loaded):
+            self._tick += 1
+            turn = getattr(self.screen, "turn_spinners", None)
+            if turn:
+                turn()
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, title: str = "", severity: str = "information") -> None:
+        """A toast. Texts from state are common here: never markup."""
+        level: SeverityLevel = "information"
+        if severity == "warning":
+            level = "warning"
+        elif severity == "error":
+            level = "error"
+        self.notify(safe_text(text, 400), title=safe_text(title, 90), severity=level, markup=False)
+
+    def _tell(self, news: News) -> None:
+        self.say(news.text, title=news.title, severity=news.severity)
+
+    def leave(self) -> None:
+        """Ends the dashboard, and says what goes on without it."""
+        going = [
+            f"{run.run} {run.purpose} {owner} goes on ({run.who}, pid {run.pid}): alchemy scope logs {owner} --follow"
+            for owner, run in self.store.view.active.items()
+        ]
+        self.exit(message=Text("\n".join(safe_text(text) for text in going)) if going else None)
+
+    def on_unmount(self) -> None:
+        self._reader.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,299 @@
+"""Browse: the tree of everything stored, and the details of the row under the cursor. Reads only.
+
+Keys arrive as (pane, key), the registry says which action that is, `actions` does it. What a pane shows is in
+`widgets` and `present`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Vertical
+from textual.screen import Screen
+from textual.widgets import Input
+
+from alchemy_tui import registry
+from alchemy_tui.app import StoreChanged
+from alchemy_tui.present import empty
+from alchemy_tui.present.header import header
+from alchemy_tui.present.hints import Hint
+from alchemy_tui.present.info import peek
+from alchemy_tui.present.line import BLANK, Line, Tone, line
+from alchemy_tui.present.scene import Scene
+from alchemy_tui.screens.browse.actions import Actions
+from alchemy_tui.session import Situation
+from alchemy_tui.store.filter import parse
+from alchemy_tui.store.watch import Mode
+from alchemy_tui.widgets.bars import HeaderBar, HintBar
+from alchemy_tui.widgets.command_log import CommandLog, Done
+from alchemy_tui.widgets.detail import Detail
+from alchemy_tui.widgets.lines import Lines
+from alchemy_tui.widgets.paint import as_content
+from alchemy_tui.widgets.scope_tree import ScopeTree
+from alchemy_tui.widgets.side import Side
+
+if TYPE_CHECKING:
+    from alchemy_tui.app import AlchemyApp
+
+_KEYS = {key.split(" ")[0] for action in registry.ACTIONS for key in action.keys}
+
+
+class Browse(Screen[None]):
+    CSS_PATH = "screen.tcss"
+    BINDINGS = [Binding(key, f"key('{key}')", show=False, id=f"browse.{key}") for key in sorted(_KEYS)]
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._version = 0
+        self._prefix = ""  # the first key of two
+        self._second = 0  # counts seconds, for what shows ages
+        self.actions = Actions(self)
+
+    @property
+    def dashboard(self) -> AlchemyApp:
+        return cast("AlchemyApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield HeaderBar()
+        with Container(id="body"):
+            with Vertical(id="left"):
+                with Vertical(id="tree-pane", classes="pane"):
+                    yield ScopeTree(self.scene, self._instead)
+                    yield Input(
+                        id="filter", compact=True, placeholder="is:orphan  kind:worker  lock:stale  age>7d  or a name"
+                    )
+                yield Lines(id="peek")
+            yield Detail(self.scene, self.dashboard.source, self.dashboard.read)
+            yield Side(self.scene, self.dashboard.source, self.dashboard.read)
+        yield CommandLog()
+        yield HintBar()
+
+    def on_mount(self) -> None:
+        for selector in ("#peek", "#detail", "#log"):
+            self.query_one(selector).add_class("pane")
+        self.query_one("#peek").can_focus = False
+        self.scopes.focus()
+        self.set_interval(1.0, self._every_second)
+        self.draw()
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+
+    @property
+    def scopes(self) -> ScopeTree:
+        return self.query_one(ScopeTree)
+
+    @property
+    def detail(self) -> Detail:
+        return self.query_one(Detail)
+
+    @property
+    def log_pane(self) -> CommandLog:
+        return self.query_one(CommandLog)
+
+    @property
+    def filter_input(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    @property
+    def narrow(self) -> bool:
+        return self.has_class("-narrow")
+
+    @property
+    def pane(self) -> str:
+        """Where keys go: tree, detail or log."""
+        focused = self.focused
+        if focused is self.log_pane:
+            return "log"
+        return "detail" if focused is not None and self.detail in focused.ancestors_with_self else "tree"
+
+    def scene(self) -> Scene:
+        return self.dashboard.scene()
+
+    def situation(self) -> Situation:
+        model, store = self.scopes.model, self.dashboard.store
+        subject = model.cursor if model.index >= 0 else ""
+        return Situation(
+            session=self.dashboard.session,
+            pane=self.pane,
+            subject=subject.partition("\x00")[0],
+            is_scope=subject in store.view.scopes,
+            owner=store.owner_of(subject) if subject else "",
+            tab=self.detail.tab,
+            run=self.detail.run,
+            narrow=self.narrow,
+            filtered=model.filter.active,
+            marked=len(model.marks),
+            empty=store.view.empty,
+        )
+
+    # -- drawing --------------------------------------------------------------------------------------------------
+
+    def on_store_changed(self, message: StoreChanged) -> None:
+        store = self.dashboard.store
+        delta = store.since(self._version)
+        self._version = store.version
+        self.set_class(store.view.empty, "-empty")
+        first = self.scopes.model.index < 0
+        self.scopes.load(structure=delta.structure or first)
+        if first and self.dashboard.session.scope:
+            self.scopes.go_to(self.dashboard.session.scope)
+        self.draw()
+
+    def on_scope_tree_moved(self, message: ScopeTree.Moved) -> None:
+        self.draw()
+
+    def on_scope_tree_opened(self, message: ScopeTree.Opened) -> None:
+        self.perform("open")
+
+    def on_detail_tab_shown(self, message: Detail.TabShown) -> None:
+        self._draw_bars()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self.draw)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self._draw_bars()
+
+    def turn_spinners(self) -> None:
+        self.scopes.refresh()
+        self._draw_bars()
+        if self.dashboard.store.view.active:
+            self._draw_peek()
+            self.query_one(Side).draw_runs()
+            if self.detail.tab in ("info", "runs", "deps"):
+                self.detail.draw()
+
+    def _every_second(self) -> None:
+        self._second += 1
+        if self.dashboard.store.view.locks or self._second % 15 == 0:
+            self.scopes.refresh()
+            self.draw()
+
+    def draw(self) -> None:
+        situation = self.situation()
+        self.detail.aim(self.scopes.model.cursor if situation.subject else "", situation.owner)
+        self.detail.draw()
+        self.query_one(Side).draw(situation.owner)
+        self._draw_peek()
+        self._draw_bars()
+
+    def _draw_peek(self) -> None:
+        box = self.query_one("#peek", Lines)
+        if self.narrow and box.size.width:
+            subject = self.scopes.model.cursor
+            box.show(peek(self.scene(), subject, box.scrollable_content_region.width), keep=False)
+            box.border_title = as_content(line(subject.partition("\x00")[0].rpartition("/")[2]))
+            box.border_subtitle = "tab: all of it"
+
+    def _draw_bars(self) -> None:
+        dashboard, scene, situation = self.dashboard, self.scene(), self.situation()
+        session = dashboard.session
+        mode = "stopped" if dashboard.problem else str(dashboard.mode)
+        bar = self.query_one(HeaderBar)
+        subject = self.scopes.model.cursor if situation.subject else ""
+        bar.show(header(scene, subject, bar.size.width, mode=mode, read_only=session.read_only, narrow=self.narrow))
+        self.log_pane.now(registry.view_line(situation))
+        self.query_one(HintBar).show(*self._hints(situation))
+        self._draw_titles(scene)
+
+    def _draw_titles(self, scene: Scene) -> None:
+        model = self.scopes.model
+        total = len(scene.view.scopes) + len(scene.view.resources)
+        count = f"{model.matched:,} of {total:,}" if model.filter.active else f"{total:,}" if total else ""
+        wanted = f"  filter: {model.filter.text}" if model.filter.active else ""
+        box = self.query_one("#tree-pane")
+        box.border_title = as_content(
+            line("Scopes", (f"  {count}" if count else "", Tone.FAINT), (wanted, Tone.ACCENT))
+        )
+        said = model.filter.problem or (f"{len(model.marks)} marked" if model.marks else "")
+        box.border_subtitle = as_content(line((said, Tone.WARN if model.filter.problem else Tone.ACCENT)))
+
+    def _hints(self, situation: Situation) -> tuple[tuple[Hint, ...], Line]:
+        if self._prefix:
+            keys = tuple(
+                Hint(registry.key_name(key.split(" ")[1]), action.label, rank)
+                for rank, action in enumerate(registry.chords(self._prefix))
+                for key in action.keys
+                if not registry.why_not(action, situation)
+            )
+            return (*keys, Hint("esc", "cancel", 99)), line(("copy: ", Tone.TITLE))
+        shown = []
+        for action in registry.actions_in(situation.pane):
+            if action.hint and not registry.why_not(action, situation) and not self._pointless(action, situation):
+                label = "tree" if action.id == "pane.next" and situation.pane == "detail" else action.label
+                shown.append(Hint(registry.key_name(action.keys[0]), label, action.hint))
+        if any(registry.chords("y")) and situation.subject:
+            shown.append(Hint("y", "copy", 6))
+        return tuple(shown), BLANK
+
+    def _pointless(self, action: registry.Action, situation: Situation) -> bool:
+        """Possible, and not worth the room: going back from where one started."""
+        if action.id == "back":
+            return situation.pane == "tree" and not situation.filtered
+        return action.id.startswith("tab.") and situation.pane == "tree" and self.narrow
+
+    def _instead(self, width: int) -> list[Line]:
+        """Where the tree has no rows."""
+        dashboard = self.dashboard
+        if dashboard.problem:
+            return [BLANK, line(("  The state could not be read.", Tone.BAD)), line(f"  {dashboard.problem}")]
+        if not dashboard.store.loaded:
+            return empty.loading(width)
+        model = self.scopes.model
+        if model.filter.active and not dashboard.store.view.empty:
+            return empty.no_match(model.filter, width)
+        root = dashboard.source.root
+        return empty.no_state(str(root), width, missing=dashboard.mode == Mode.WAITING)
+
+    # -- actions --------------------------------------------------------------------------------------------------
+
+    def action_key(self, key: str) -> None:
+        if self._prefix:
+            keys, self._prefix = f"{self._prefix} {key}", ""
+        else:
+            keys = key
+        pane = self.pane
+        for action in registry.actions_in(pane):
+            if keys in action.keys:
+                self.perform(action.id)
+                return
+        if keys in registry.PREFIXES:
+            self._prefix = keys
+        self._draw_bars()
+
+    def on_key(self, event: events.Key) -> None:
+        """The second of two keys need not be one that means something alone."""
+        if self._prefix and event.key not in _KEYS:
+            event.stop()
+            self.action_key(event.key)
+
+    def perform(self, id: str) -> None:
+        """One action, from a key, the palette or the mouse."""
+        action, situation = registry.BY_ID[id], self.situation()
+        reason = registry.why_not(action, situation)
+        if reason:
+            self.dashboard.say(f"{action.title}: {reason}", severity="warning")
+            return
+        kind, _, rest = id.partition(".")
+        if kind == "move":
+            self.actions.move(rest)
+        elif kind == "tab" and rest not in ("next", "previous"):
+            self.actions.open_tab(rest)
+        else:
+            getattr(self.actions, id.replace(".", "_"))()
+        self._draw_bars()
+
+    def record(self, label: str, cli: str, note: str = "") -> None:
+        at = time.strftime("%H:%M:%S", time.localtime(self.dashboard.session.now()))
+        self.log_pane.add(Done(at, label, cli, note))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self.scopes.set_filter(parse(event.value))
+        self.draw()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.actions.close_filter(keep=True)

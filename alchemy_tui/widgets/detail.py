@@ -1,0 +1,194 @@
+"""The details of the selected row, in tabs. What needs the disk is read in the source's thread, never in the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+
+from alchemy.errors import AlchemyError
+from alchemy.model.events import Entry
+from alchemy.operations.shapes import BackupInfo, RunSummary
+from alchemy_tui.present import lock as lock_words
+from alchemy_tui.present.backup import backups
+from alchemy_tui.present.document import document
+from alchemy_tui.present.event import entry_line
+from alchemy_tui.present.info import info
+from alchemy_tui.present.line import Line, Tone, line, wrap
+from alchemy_tui.present.links import links
+from alchemy_tui.present.run import summary_line
+from alchemy_tui.present.scene import Scene
+from alchemy_tui.store.feed import Feed
+from alchemy_tui.store.source import Source
+from alchemy_tui.widgets.bars import TabBar
+from alchemy_tui.widgets.lines import Lines
+
+T = TypeVar("T")
+Reader = Callable[[Callable[[], T]], Awaitable[T]]
+TABS = ("info", "state", "runs", "events", "deps", "locks", "backups")
+_READING: list[Line] = [line(("Reading…", Tone.DIM))]
+
+
+class Detail(Vertical):
+    """`aim` says what to show; `draw` shows it as it is now."""
+
+    class TabShown(Message):
+        """Another tab is open."""
+
+    def __init__(self, scene: Callable[[], Scene], source: Source, read: Reader[list[Line]]) -> None:
+        super().__init__(id="detail")
+        self._scene = scene
+        self._source = source
+        self._read = read
+        self.tab = "info"
+        self.subject = ""
+        self.owner = ""
+        self.run = ""  # pinned in the Runs tab; "" is the newest
+        self._feed: Feed | None = None
+        self._document: tuple[str, object, list[Line]] = ("", None, [])
+
+    def compose(self) -> ComposeResult:
+        yield TabBar(TABS)
+        yield Lines(id="detail-lines")
+
+    @property
+    def lines(self) -> Lines:
+        return self.query_one(Lines)
+
+    # -- what to show ---------------------------------------------------------------------------------------------
+
+    def aim(self, subject: str, owner: str) -> None:
+        if (subject, owner) == (self.subject, self.owner):
+            return
+        if owner != self.owner:
+            self.run, self._feed = "", None
+        self.subject, self.owner = subject, owner
+        self.draw(keep=False)
+
+    def show_tab(self, tab: str, run: str = "") -> None:
+        if tab == "events" and run != self.run:
+            self._feed = None
+            self.run = run
+        if tab != self.tab:
+            self.tab = tab
+            self.post_message(self.TabShown())
+        self.draw(keep=False)
+
+    def step_tab(self, step: int) -> None:
+        self.show_tab(TABS[(TABS.index(self.tab) + step) % len(TABS)], self.run)
+
+    def picked(self) -> bool:
+        """Opens the chosen run; False when this tab has nothing to open."""
+        runs = self._runs()
+        if self.tab != "runs" or not runs:
+            return False
+        chosen = runs[min(self.lines.chosen, len(runs) - 1)]
+        newest = chosen.run == runs[0].run
+        self.show_tab("events", "" if newest else chosen.run)
+        return True
+
+    # -- drawing --------------------------------------------------------------------------------------------------
+
+    def draw(self, *, keep: bool = True) -> None:
+        """As it is now. `keep` leaves the scroll position alone."""
+        if not self.is_mounted or not self.size.width:
+            return
+        lines, scene = self.lines, self._scene()
+        width = max(10, lines.scrollable_content_region.width)
+        lines.selectable = self.tab == "runs"
+        lines.follow = self.tab == "events"
+        self.query_one(TabBar).show(self.tab, self._note(scene))
+        if self.tab == "info":
+            lines.show(info(scene, self.subject, width), keep=keep)
+        elif self.tab == "runs":
+            shown = [summary_line(scene, run, width) for run in self._runs()]
+            lines.selectable = bool(shown)
+            lines.show(shown or [line(("No runs yet.", Tone.DIM))], keep=keep)
+        elif self.tab == "deps":
+            lines.show(links(scene, self.subject, width), keep=keep)
+        elif self.tab == "locks":
+            lines.show(lock_words.section(scene, width, self.subject), keep=keep)
+        else:
+            if not keep:
+                lines.show(_READING, keep=False)
+            self.run_worker(
+                partial(self._load, scene, width, keep), group="detail", exclusive=True, exit_on_error=False
+            )
+
+    async def _load(self, scene: Scene, width: int, keep: bool) -> None:
+        asked = (self.tab, self.subject, self.run)
+        work = {"state": self._state, "events": self._events, "backups": self._backups}[self.tab]
+        try:
+            loaded = await self._read(work(scene, width))
+        except (AlchemyError, OSError) as error:
+            loaded = [*wrap(str(error), width, Tone.BAD), *wrap(getattr(error, "hint", ""), width, Tone.DIM)]
+        if asked == (self.tab, self.subject, self.run):
+            self.lines.show(loaded, keep=keep)
+
+    def _state(self, scene: Scene, width: int) -> Callable[[], list[Line]]:
+        subject, node = self.subject, scene.node(self.subject)
+        known, seen, lines = self._document
+
+        def read() -> list[Line]:
+            if known == subject and seen is node and lines:
+                return lines
+            drawn = document(self._source.state_text(subject)) if subject else [line("Nothing selected.")]
+            self._document = (subject, node, drawn)
+            return drawn
+
+        return read
+
+    def _events(self, scene: Scene, width: int) -> Callable[[], list[Line]]:
+        if self._feed is None or (self._feed.scope, self._feed.run) != (self.owner, self.run):
+            self._feed = Feed(self._source, self.owner, self.run)
+        feed, owner, subject = self._feed, self.owner, self.subject
+
+        def read() -> list[Line]:
+            entries = [entry for entry in feed.poll() if _about(entry, subject, owner)]
+            return [entry_line(scene, entry, owner, width) for entry in entries] or [line(("No events.", Tone.DIM))]
+
+        return read
+
+    def _backups(self, scene: Scene, width: int) -> Callable[[], list[Line]]:
+        owner = self.owner
+
+        def read() -> list[Line]:
+            found: Sequence[BackupInfo] = self._source.backups(owner) if owner else ()
+            return backups(scene, found, width)
+
+        return read
+
+    def _runs(self) -> Sequence[RunSummary]:
+        return self._scene().view.runs.get(self.owner, ())
+
+    def _note(self, scene: Scene) -> str:
+        """At the right of the tabs: which run, of whom."""
+        if self.tab == "events":
+            last = scene.last_run(self.owner)
+            return self.run or (last.run if last else "")
+        return self.owner.rpartition("/")[2] if self.tab in ("runs", "backups") else ""
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self.draw)
+
+    def on_tab_bar_chosen(self, message: TabBar.Chosen) -> None:
+        self.show_tab(message.tab, self.run)
+
+    def on_lines_picked(self, message: Lines.Picked) -> None:
+        message.stop()
+        self.picked()
+
+
+def _about(entry: Entry, subject: str, owner: str) -> bool:
+    """Below the owner only what concerns the subject, and what concerns everybody."""
+    about = entry.event.subject
+    if subject in ("", owner) or about in ("", owner) or subject == owner:
+        return True
+    return about == subject or about.startswith(f"{subject}/") or subject.startswith(f"{about}/")
