@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.localcloud import account_id
-from alchemy.localcloud.files import ABANDONED, DamagedStore
+from alchemy.localcloud.files import ABANDONED
 from tests.localcloud.driver import Cloud
 
 # A process of its own that creates `count` of each, by name, and reports what happened to every one.
@@ -159,9 +160,16 @@ def test_a_damaged_store_is_named_with_the_way_out(tmp_path: Path, name: str, co
 
 def test_a_damaged_account_id_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "account-id").write_text("mine")
-    with pytest.raises(DamagedStore, match="account-id does not hold an account id"):
+    with pytest.raises(StateInvalid, match="account-id does not hold an account id"):
         account_id(tmp_path)
     assert (tmp_path / "account-id").read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageFailed, match="file/local-cloud is out of reach") as caught:
+        account_id(tmp_path / "file" / "local-cloud")
+    assert "ALCHEMY_STATE_DIR" in caught.value.hint
 
 
 def test_what_a_crash_left_without_a_row_is_swept_after_an_hour(cloud: Cloud) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.localcloud.driver import Cloud, form
 
+AGENT = {"user-agent": "wrangler/4.164.0"}
 TEXT = {"content-type": "text/plain;charset=UTF-8"}
 
 
@@ -38,7 +39,7 @@ def test_a_first_deploy_and_a_later_one_and_a_delete(cloud: Cloud) -> None:
     assert cloud.result("GET", "queues?name=q1&page=1")[0]["queue_id"] == queue
     source_map = ("worker.js.map", ("worker.js.map", "{}", "application/source-map"))
     query = "excludeScript=true&bindings_inherit=strict"
-    uploaded = cloud.result("PUT", f"workers/scripts/w1?{query}", files=[*form(metadata), source_map])
+    uploaded = cloud.result("PUT", f"workers/scripts/w1?{query}", files=[*form(metadata), source_map], headers=AGENT)
     assert uploaded["deployment_id"]
     assert cloud.result("GET", "workers/workers/w1")["subdomain"] == {"enabled": False, "previews_enabled": False}
     cloud.result("POST", "workers/scripts/w1/subdomain", json={"enabled": True})
@@ -46,7 +47,8 @@ def test_a_first_deploy_and_a_later_one_and_a_delete(cloud: Cloud) -> None:
     consumer = b'{"type":"worker","script_name":"w1","settings":{"batch_size":5}}'
     made = cloud.result("POST", f"queues/{queue}/consumers", content=consumer, headers=TEXT)
 
-    assert cloud.result("GET", "workers/services/w1")["default_environment"]["script"]["last_deployed_from"]
+    service = cloud.result("GET", "workers/services/w1")["default_environment"]
+    assert service["script"]["last_deployed_from"] == "wrangler"  # or it would ask before it overwrites
     bindings[2] = {"name": "Q", "type": "inherit"}
     version = cloud.result("POST", "workers/scripts/w1/versions?bindings_inherit=strict", files=form(metadata, "two"))
     split = {"strategy": "percentage", "versions": [{"version_id": version["id"], "percentage": 100}]}

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from alchemy.errors import AlchemyError
 from alchemy.localcloud import (
     BASE_PATH,
     d1,
@@ -34,10 +35,11 @@ from alchemy.localcloud import (
 from alchemy.localcloud.account import account_id
 from alchemy.localcloud.call import LARGEST_BODY, Call, Route, Transaction
 from alchemy.localcloud.envelope import Refusal, Reply, failure, shown
-from alchemy.localcloud.files import DamagedStore
+from alchemy.localcloud.files import START_AGAIN
 from alchemy.localcloud.router import Router, parameters
 from alchemy.localcloud.store import Store
 
+INTERNAL = 10001
 PRODUCTS = (
     identity, d1, kv, kv_values, r2, r2_objects, queues, queue_messages,
     worker_scripts, worker_settings, worker_versions,
@@ -62,7 +64,7 @@ class Gateway:
             reply = await self.answer(request)
         except Refusal as refusal:
             reply = failure(refusal)
-        except (sqlite3.Error, OSError, DamagedStore) as error:
+        except (sqlite3.Error, OSError, AlchemyError) as error:
             reply = failure(storage_refusal(error, self.store.directory))
         body = b"" if request.method == "HEAD" else reply.body
         response = Response(body, reply.status)
@@ -163,6 +165,6 @@ def storage_refusal(error: Exception, directory: Path) -> Refusal:
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
         message = "The local cloud is busy with another process: Please wait and consider throttling your request speed"
         return Refusal(429, 971, message, headers={"retry-after": "1"})  # nothing was done: safe to repeat
-    kind = "damaged" if isinstance(error, DamagedStore | sqlite3.DatabaseError) else "failing"
-    hint = "`alchemy cloud reset` starts an empty one"
-    return Refusal(500, 10001, f"The local cloud's store under {directory} is {kind}: {error}; {hint}")
+    if isinstance(error, AlchemyError):
+        return Refusal(500, INTERNAL, f"{error.message}; {error.hint}")
+    return Refusal(500, INTERNAL, f"the local cloud under {directory} cannot be used: {error}; {START_AGAIN}")

@@ -13,11 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from alchemy.errors import StateInvalid
+
+START_AGAIN = "`alchemy cloud reset` starts an empty local cloud"
 ABANDONED = 3600.0  # seconds; an unreferenced file this old belongs to a process that died, not to one at work
 
 
-class DamagedStore(Exception):
-    """A file of the local cloud is not what this program writes; the message names the file and the reason."""
+def damaged(path: Path, reason: str) -> StateInvalid:
+    """A file of the local cloud is not what this program writes."""
+    return StateInvalid(f"the local cloud's {path} {reason}", hint=START_AGAIN)
 
 
 def make_directory(path: Path) -> None:

@@ -16,7 +16,7 @@ EMAIL = "local@example.com"
 
 
 def _account(call: Call) -> dict[str, Any]:
-    settings = {"enforce_twofactor": False, "abuse_contact_email": None}
+    settings = {"enforce_twofactor": False}
     return {"id": call.account, "name": "Local cloud", "type": "standard", "settings": settings, "created_on": _BORN}
 
 

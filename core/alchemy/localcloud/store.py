@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from alchemy.localcloud.files import DamagedStore, complete_or_absent, make_directory, remove_abandoned
+from alchemy.localcloud.files import complete_or_absent, damaged, make_directory, remove_abandoned
 from alchemy.localcloud.schema import FORMAT, SCHEMA
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def open_account(path: Path) -> sqlite3.Connection:
     try:
         found = connection.execute("PRAGMA user_version").fetchone()[0]
         if found != FORMAT:
-            raise DamagedStore(f"{path} has format {found}, this version of alchemy reads format {FORMAT}")
+            raise damaged(path, f"has format {found}, this version of alchemy reads format {FORMAT}")
     except BaseException:
         connection.close()
         raise

@@ -31,6 +31,7 @@ from alchemy.localcloud.worker_uploads import (
     remove_unused_contents,
     script_name,
     script_row,
+    source,
     version_metadata,
 )
 
@@ -56,9 +57,9 @@ def put_script(call: Call) -> Reply:
     else:
         call.db.execute("UPDATE worker_scripts SET migration_tag = ? WHERE name = ?", (tag, name))
     update_script(call.db, name, metadata)
-    version = add_version(call.db, name, keep_content(call.db, upload.modules), described)
+    version = add_version(call.db, name, keep_content(call.db, upload.modules), described, source(call))
     split = [{"version_id": version.id, "percentage": 100}]
-    deployment = deploy(call.db, name, split, described["annotations"])
+    deployment = deploy(call.db, name, split, described["annotations"], version.source)
     found = find_script(call)
     return success({**_shape(call.db, found), "deployment_id": deployment["id"], "startup_time_ms": 1})
 
@@ -229,7 +230,7 @@ def _shape(db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
         "compatibility_date": version.metadata["compatibility_date"],
         "compatibility_flags": version.metadata["compatibility_flags"],
         "logpush": bool(row["logpush"]),
-        "last_deployed_from": "api",
+        "last_deployed_from": version.source,
         "tail_consumers": orjson.loads(row["tail_consumers"]),
     }
     optional = {"observability": orjson.loads(row["observability"]), "migration_tag": row["migration_tag"]}

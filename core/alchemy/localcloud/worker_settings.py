@@ -18,7 +18,7 @@ from alchemy.localcloud.envelope import Refusal, Reply, shown, success
 from alchemy.localcloud.fields import Fields
 from alchemy.localcloud.worker_bindings import REFUSED_UPLOAD, SECRET_TYPES, Binding, answered, resolve
 from alchemy.localcloud.worker_scripts import update_script
-from alchemy.localcloud.worker_uploads import active_version, add_version, deploy, find_script, read_upload
+from alchemy.localcloud.worker_uploads import active_version, add_version, deploy, find_script, read_upload, source
 
 NO_SECRET, BAD_SUBDOMAIN, BAD_CRON = 10056, 10031, 10100
 DEFAULT_SUBDOMAIN = "local"
@@ -54,7 +54,8 @@ def update_settings(call: Call) -> Reply:
     if "bindings" in sent.values:
         bindings = resolve(call.db, row["name"], sent.items("bindings"), bindings, sent.texts("keep_bindings"))
     if changes or "bindings" in sent.values:
-        _redeploy(call.db, row, bindings, {name: value for name, value in changes.items() if value is not None})
+        changes = {name: value for name, value in changes.items() if value is not None}
+        _redeploy(call.db, row, bindings, changes, source(call))
     return get_settings(call)
 
 
@@ -74,7 +75,7 @@ def list_secrets(call: Call) -> Reply:
 def put_secret(call: Call) -> Reply:
     row = find_script(call)
     secret = _read_secret(call.fields(REFUSED_UPLOAD))
-    _change_secrets(call.db, row, {secret["name"]: secret})
+    _change_secrets(call.db, row, {secret["name"]: secret}, source(call))
     return success(answered([secret])[0])
 
 
@@ -85,7 +86,7 @@ def put_secrets(call: Call) -> Reply:
     for name, value in call.fields(REFUSED_UPLOAD).mapping("secrets").values.items():
         sent = None if value is None else Fields(value, REFUSED_UPLOAD, "secret")
         changes[name] = None if sent is None else {**_read_secret(sent), "name": name}
-    _change_secrets(call.db, row, changes)
+    _change_secrets(call.db, row, changes, source(call))
     return success({})
 
 
@@ -94,7 +95,7 @@ def get_secret(call: Call) -> Reply:
 
 
 def delete_secret(call: Call) -> Reply:
-    _change_secrets(call.db, find_script(call), {_find_secret(call)["name"]: None})
+    _change_secrets(call.db, find_script(call), {_find_secret(call)["name"]: None}, source(call))
     return success(None)
 
 
@@ -184,7 +185,9 @@ def _read_secret(fields: Fields) -> Binding:
     return {**fields.values, "name": fields.text("name", longest=255), "type": kind}
 
 
-def _change_secrets(db: sqlite3.Connection, row: sqlite3.Row, changes: Mapping[str, Binding | None]) -> None:
+def _change_secrets(
+    db: sqlite3.Connection, row: sqlite3.Row, changes: Mapping[str, Binding | None], origin: str
+) -> None:
     """Replace or remove secrets by name; another binding of that name is in the way."""
     bindings = {binding["name"]: binding for binding in active_version(db, row).bindings}
     for name, secret in changes.items():
@@ -193,14 +196,16 @@ def _change_secrets(db: sqlite3.Connection, row: sqlite3.Row, changes: Mapping[s
         bindings.pop(name, None)
         if secret is not None:
             bindings[name] = secret
-    _redeploy(db, row, list(bindings.values()), {})
+    _redeploy(db, row, list(bindings.values()), {}, origin)
 
 
-def _redeploy(db: sqlite3.Connection, row: sqlite3.Row, bindings: list[Binding], changes: Mapping[str, Any]) -> None:
+def _redeploy(
+    db: sqlite3.Connection, row: sqlite3.Row, bindings: list[Binding], changes: Mapping[str, Any], origin: str
+) -> None:
     before = active_version(db, row)
     metadata = {**before.metadata, "annotations": {}, **changes, "bindings": bindings}
-    version = add_version(db, row["name"], before.content, metadata)
-    deploy(db, row["name"], [{"version_id": version.id, "percentage": 100}], metadata["annotations"])
+    version = add_version(db, row["name"], before.content, metadata, origin)
+    deploy(db, row["name"], [{"version_id": version.id, "percentage": 100}], metadata["annotations"], origin)
 
 
 _ACCOUNT = "/accounts/{account}/workers"

@@ -170,11 +170,16 @@ def handlers_of(db: sqlite3.Connection, version: Version) -> list[str]:
     return sorted({match.decode() for match in _HANDLERS.findall(row[0])}) if row else []
 
 
-def add_version(db: sqlite3.Connection, script: str, content: str, metadata: Mapping[str, Any]) -> Version:
+def source(call: Call) -> str:
+    """Who is deploying: wrangler asks before it overwrites what it did not deploy itself."""
+    return "wrangler" if call.headers.get("user-agent", "").startswith("wrangler/") else "api"
+
+
+def add_version(db: sqlite3.Connection, script: str, content: str, metadata: Mapping[str, Any], origin: str) -> Version:
     """Append a version; it gets traffic only by a deployment."""
     query = "SELECT coalesce(max(number), 0) + 1 FROM worker_versions WHERE script = ?"
     number = db.execute(query, (script,)).fetchone()[0]
-    version = Version(uuid_id(), script, number, timestamp(), "api", content, dict(metadata))
+    version = Version(uuid_id(), script, number, timestamp(), origin, content, dict(metadata))
     db.execute(
         "INSERT INTO worker_versions (id, script, number, created, source, content, metadata)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -184,18 +189,18 @@ def add_version(db: sqlite3.Connection, script: str, content: str, metadata: Map
 
 
 def deploy(
-    db: sqlite3.Connection, script: str, split: list[dict[str, Any]], annotations: Mapping[str, Any]
+    db: sqlite3.Connection, script: str, split: list[dict[str, Any]], annotations: Mapping[str, Any], origin: str
 ) -> dict[str, Any]:
     """Send the traffic to these versions; the deployment as an answer shows it."""
     identifier, created = uuid_id(), timestamp()
     active = max(split, key=lambda share: share["percentage"])["version_id"]
     db.execute(
         "INSERT INTO worker_deployments (id, script, created, source, versions, annotations) VALUES (?, ?, ?, ?, ?, ?)",
-        (identifier, script, created, "api", orjson.dumps(split).decode(), orjson.dumps(annotations).decode()),
+        (identifier, script, created, origin, orjson.dumps(split).decode(), orjson.dumps(annotations).decode()),
     )
     db.execute("UPDATE worker_scripts SET active = ?, modified = ? WHERE name = ?", (active, created, script))
     _prune(db, script, [share["version_id"] for share in split])
-    return deployment_shape(identifier, created, "api", split, dict(annotations))
+    return deployment_shape(identifier, created, origin, split, dict(annotations))
 
 
 def deployment_shape(

@@ -27,6 +27,7 @@ from alchemy.localcloud.worker_uploads import (
     handlers_of,
     keep_content,
     read_upload,
+    source,
     version_metadata,
 )
 
@@ -53,8 +54,10 @@ def create_version(call: Call) -> Reply:
     keep = metadata.texts("keep_bindings")
     bindings = resolve(call.db, row["name"], metadata.items("bindings"), previous, keep)
     described = version_metadata(metadata, bindings)
-    version = add_version(call.db, row["name"], keep_content(call.db, upload.modules), described)
-    return success({**_details(call.db, version), "startup_time_ms": 1})
+    version = add_version(call.db, row["name"], keep_content(call.db, upload.modules), described, source(call))
+    details = _details(call.db, version)
+    details["metadata"]["main_module"] = version.metadata.get("main_module", "")
+    return success({**details, "startup_time_ms": 1})
 
 
 def get_version(call: Call) -> Reply:
@@ -85,7 +88,7 @@ def create_deployment(call: Call) -> Reply:
         split.append({"version_id": _find(call.db, script, share.text("version_id")).id, "percentage": percentage})
     if not 1 <= len(split) <= 2 or abs(sum(share["percentage"] for share in split) - 100) > 0.001:
         raise fields.refuse("versions", "one or two versions whose percentages add up to 100")
-    return success(deploy(call.db, script, split, fields.mapping("annotations").values))
+    return success(deploy(call.db, script, split, fields.mapping("annotations").values, source(call)))
 
 
 def get_deployment(call: Call) -> Reply:
@@ -136,7 +139,7 @@ def _summary(version: Version) -> dict[str, Any]:
 
 
 def _details(db: sqlite3.Connection, version: Version) -> dict[str, Any]:
-    script = {"etag": version.content, "handlers": handlers_of(db, version), "last_deployed_from": "api"}
+    script = {"etag": version.content, "handlers": handlers_of(db, version), "last_deployed_from": version.source}
     runtime = {
         "compatibility_date": version.metadata["compatibility_date"],
         "compatibility_flags": version.metadata["compatibility_flags"],
