@@ -17,7 +17,8 @@ MAX_DEPTH = 16
 MAX_PATH_BYTES = 512  # keys of the object store end at 1,024 bytes; half is left for what is stored below
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _RESERVED = frozenset(
-    "state.json resources backups locks journal snapshots logs keys.json local-cloud audit spill".split()
+    ["state.json", "resources", "backups", "locks", "journal", "snapshots", "logs", "keys.json"]
+    + ["local-cloud", "audit", "spill"]
 )
 _RESERVED_ENDINGS = (".lock", ".gate", ".tmp", ".json", ".holder", ".stop")
 _DEVICES = frozenset(

@@ -63,9 +63,8 @@ class Owner:
         fold = self._reader.fold
         self.lock = lock_view(self._layout, self._files, self.path, clock=self._clock)
         live = not fold.released and self._at_work(fold.holder)
-        if grown and (not self._reader.reloaded or self._view is not None):
-            self._follow(live)
-        elif live and self._view is None:
+        first = self._view is None
+        if (live and first) or (grown and not (first and self._reader.reloaded)):
             self._follow(live)
         looked = self._look_at_views() if full or len(fold.resources) < SMALL else self._built_views()
         state = (fold.seq, fold.prev, live, problem, self.lock.verdict, self.lock.holder, looked, self.has_journal)

@@ -127,19 +127,28 @@ class Views:
             self._files.remove_empty(directory)
             directory = directory.parent
 
-    def check_all(self) -> None:
-        """After a crash: every row whose file is missing or from another record is written again."""
+    def check_all(self, *, also_damaged: bool = False) -> None:
+        """After a crash: every row whose file is missing or from another record is written again.
+
+        Damaged and edited files are left for people to see, unless `also_damaged`.
+        """
         for key, row in self._fold.resources.items():
             path = self._layout.resource_view(row.address, row.generation if row.former else None)
             found = read_view(self._files, path)
-            if found is None or (not found.problem and found.stamp != self._fold.stamps[key]):
+            if _outdated(found, self._fold.stamps[key], also_damaged):
                 self._rows[key] = None
         for scope in self._fold.scopes:
             found = read_view(self._files, self._layout.scope_view(scope))
-            if found is None or (not found.problem and found.stamp != self._fold.stamps["\x00" + scope]):
+            if _outdated(found, self._fold.stamps["\x00" + scope], also_damaged):
                 self._scopes[scope] = None
         for path in stray_views(self._files, self._layout, self._fold):
             self._remove(path)
+
+
+def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
+    if found is None:
+        return True
+    return also_damaged if found.problem else found.stamp != stamp
 
 
 def stray_views(files: Files, layout: Layout, fold: Fold) -> list[Path]:

@@ -1,0 +1,130 @@
+"""StateManager: reading and writing stored scopes from a script, with the same locks, records and backups as a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from alchemy.errors import LockHeld, UsageError
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Put
+from alchemy.model.values import ResourceState, ScopeKind, ScopeState
+from alchemy.operations.workspace import Workspace
+from alchemy.settings import find_project
+from alchemy.store.layout import Layout
+from alchemy.store.ledger import Ledger, Store, make_holder
+from alchemy.store.locks import Lease
+
+
+class StateManager:
+    """`state_dir` as for `alchemy(...)`. Use one in one event loop; readers need none."""
+
+    def __init__(self, state_dir: str | Path | None = None) -> None:
+        import uuid
+
+        self.root = find_project().state_dir(state_dir)
+        self._store = Store(Layout(self.root), uuid.uuid4().hex)
+        self._leases: dict[ScopePath, Lease] = {}
+
+    @classmethod
+    def from_env(cls) -> StateManager:
+        """With ALCHEMY_STATE_DIR and the project file."""
+        return cls()
+
+    @overload
+    async def get_resources(self, path: str, *, full: Literal[False] = False) -> list[str]: ...
+
+    @overload
+    async def get_resources(self, path: str, *, full: Literal[True]) -> list[ResourceState]: ...
+
+    async def get_resources(self, path: str, *, full: bool = False) -> list[str] | list[ResourceState]:
+        """Ids stored in the path and its nested scopes, oldest first; with `full`, the rows."""
+        wanted = str(ScopePath.parse(path))
+        view = Workspace(self.root).refresh()
+        rows = [
+            node.state
+            for address, node in view.resources.items()
+            if address.startswith(wanted + "/")
+            and (wanted == node.owner or node.owner in (wanted, _owner(view, wanted)))
+        ]
+        rows.sort(key=lambda row: row.seq)
+        return rows if full else [row.id for row in rows]
+
+    async def get_state(self, path: str) -> ScopeState | None:
+        """The scope as stored; None when there is none."""
+        node = Workspace(self.root).refresh().scopes.get(str(ScopePath.parse(path)))
+        return node.row if node else None
+
+    async def save_state(self, path: str, state: ScopeState) -> None:
+        """Appends one record that sets the scope's row, backs up as a run does. Takes the lock unless it is held."""
+        scope = ScopePath.parse(path)
+        if state.path != str(scope):
+            raise UsageError(f"the state is of {state.path}, not of {scope}", hint="set ScopeState.path to the path")
+        owner, kind = self._owner_of(scope, state)
+        mine = self._leases.get(scope) or self._leases.get(owner)
+        ledger = await Ledger.open(
+            self._store,
+            owner,
+            kind,
+            purpose="save",
+            timeout=30.0,
+            locking=mine is None,
+            lock_path=scope if scope != owner else None,
+        )
+        try:
+            ledger.backup("before save_state")
+            now = self._store.clock.now()
+            stored = ledger.fold.scopes.get(str(scope))
+            created = stored.created_at if stored else state.created_at or now
+            await ledger.intend([Put(replace(state, created_at=created, updated_at=now))])
+        except BaseException:
+            ledger.close(outcome="failed", counts={}, failures=[])
+            raise
+        ledger.close(outcome="done", counts={}, failures=[])
+
+    def _owner_of(self, scope: ScopePath, state: ScopeState) -> tuple[ScopePath, ScopeKind]:
+        if state.kind is not ScopeKind.NESTED:
+            return scope, state.kind
+        workspace = Workspace(self.root)
+        view = workspace.refresh()
+        owner = ScopePath.parse(workspace.owner_of(str(scope)))
+        return owner, view.scopes[str(owner)].kind
+
+    async def acquire_lock(self, path: str, timeout: float = 30.0) -> bool:
+        """False at the timeout (seconds); never raises for a lock that is held."""
+        try:
+            await self._acquire(ScopePath.parse(path), timeout)
+        except LockHeld:
+            return False
+        return True
+
+    async def release_lock(self, path: str) -> None:
+        """UsageError when this manager does not hold it."""
+        lease = self._leases.pop(ScopePath.parse(path), None)
+        if lease is None:
+            raise UsageError(f"{path} is not locked by this manager", hint="acquire_lock returned False, or never ran")
+        lease.release()
+
+    @asynccontextmanager
+    async def lock(self, path: str, timeout: float = 30.0) -> AsyncIterator[None]:
+        """Holds the scope; LockHeld names the holder at the timeout (seconds)."""
+        scope = ScopePath.parse(path)
+        await self._acquire(scope, timeout)
+        try:
+            yield
+        finally:
+            self._leases.pop(scope).release()
+
+    async def _acquire(self, path: ScopePath, timeout: float) -> None:
+        self._store.files.make_directory(self.root)
+        lease = await self._store.locks.acquire(path, timeout=timeout)
+        lease.publish(make_holder(self._store, path, 0, "lock"))
+        self._leases[path] = lease
+
+
+def _owner(view: Any, path: str) -> str:
+    node = view.scopes.get(path)
+    return node.owner if node else path
