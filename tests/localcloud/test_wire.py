@@ -112,6 +112,17 @@ def test_a_page_past_the_end_is_empty(cloud: Cloud, path: str, key: str) -> None
     assert len({item[key] for page in pages for item in page["result"]}) == 3
 
 
+def test_a_whole_list_has_one_page(cloud: Cloud) -> None:
+    cloud.upload("w1", {"bindings": [{"type": "secret_text", "name": "S", "text": "x"}]})
+    queue = cloud.result("POST", "queues", json={"queue_name": "jobs"})["queue_id"]
+    cloud.result("POST", f"queues/{queue}/consumers", json={"type": "http_pull"})
+    for path in ("workers/scripts", "workers/scripts/w1/secrets", "queues", f"queues/{queue}/consumers"):
+        assert [len(cloud.result("GET", f"{path}?page={page}")) for page in (1, 2)] == [1, 0]
+    for path, member in (("versions", "items"), ("deployments", "deployments")):
+        pages = [cloud.result("GET", f"workers/scripts/w1/{path}?page={page}") for page in (1, 2)]
+        assert [len(page[member]) for page in pages] == [1, 0]
+
+
 HOSTILE = ["\x1b[31mred", "../../etc/passwd", "a\0b", "x" * 5000, "..", "a/b", "'; DROP TABLE d1_databases; --", "🜁"]
 PLACES = [
     ("POST", DATABASES, "name"),

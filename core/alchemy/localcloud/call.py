@@ -31,6 +31,10 @@ class Call:
     store: Store
     db: sqlite3.Connection
 
+    def whole(self, items: list[Any]) -> list[Any]:
+        """An unpaged list: all of it on the first page, nothing on later ones, else a paging client never ends."""
+        return items if self.arguments.get("page") in (None, "", "1") else []
+
     def json(self, code: int) -> Any:
         return parse_json(self.body, code)
 

@@ -59,7 +59,7 @@ def list_queues(call: Call) -> Reply:
     size = per_page or max(len(rows), 1)  # without per_page the first page is the whole list
     shown_rows = rows[(page - 1) * size : page * size]
     info = page_info(count=len(shown_rows), page=page, per_page=size, total=len(rows))
-    return success([_shape(call.db, row) for row in shown_rows], info=info)
+    return success(_shapes(call.db, shown_rows), info=info)
 
 
 def get_queue(call: Call) -> Reply:
@@ -98,7 +98,7 @@ def delete_queue(call: Call) -> Reply:
 
 
 def list_consumers(call: Call) -> Reply:
-    return success(_consumers(call.db, *find_queue(call)[:2]))
+    return success(call.whole(_consumers(call.db, *find_queue(call)[:2])))
 
 
 def create_consumer(call: Call) -> Reply:
@@ -208,18 +208,29 @@ def _consumer_shape(row: tuple[Any, ...], queue_name: str) -> dict[str, Any]:
     return {**shape, **{name: value for name, value in extra.items() if value is not None}}
 
 
-def _producers(db: sqlite3.Connection, name: str) -> list[dict[str, str]]:
-    """The Workers whose active version has a binding to this queue."""
+def _producers(db: sqlite3.Connection) -> dict[str, list[dict[str, str]]]:
+    """By queue name, the Workers whose active version has a binding to it."""
     query = (
-        "SELECT DISTINCT s.name FROM worker_scripts s JOIN worker_versions v ON v.id = s.active,"
-        " json_each(v.metadata, '$.bindings') b WHERE json_extract(b.value, '$.type') = 'queue'"
-        " AND json_extract(b.value, '$.queue_name') = ? ORDER BY s.name"
+        "SELECT DISTINCT json_extract(b.value, '$.queue_name'), s.name FROM worker_scripts s JOIN worker_versions v"
+        " ON v.id = s.active, json_each(v.metadata, '$.bindings') b WHERE json_extract(b.value, '$.type') = 'queue'"
+        " ORDER BY s.name"
     )
-    return [{"type": "worker", "script": script} for (script,) in db.execute(query, (name,))]
+    found: dict[str, list[dict[str, str]]] = {}
+    for name, script in db.execute(query):
+        found.setdefault(name, []).append({"type": "worker", "script": script})
+    return found
 
 
 def _shape(db: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
-    consumers, producers = _consumers(db, row[0], row[1]), _producers(db, row[1])
+    return _shapes(db, [row])[0]
+
+
+def _shapes(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    producers = _producers(db)
+    return [_complete(row, _consumers(db, row[0], row[1]), producers.get(row[1], [])) for row in rows]
+
+
+def _complete(row: tuple[Any, ...], consumers: list[dict[str, Any]], producers: list[dict[str, str]]) -> dict[str, Any]:
     shape = {
         "queue_id": row[0],
         "queue_name": row[1],

@@ -115,7 +115,7 @@ def list_scripts(call: Call) -> Reply:
         tags = orjson.loads(row["tags"])
         if all((tag in tags) is present for tag, present in wanted):
             result.append(_shape(call.db, row))
-    return success(result)
+    return success(call.whole(result))
 
 
 def delete_script(call: Call) -> Reply:

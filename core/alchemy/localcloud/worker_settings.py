@@ -69,7 +69,7 @@ def update_script_settings(call: Call) -> Reply:
 
 
 def list_secrets(call: Call) -> Reply:
-    return success(answered(_secrets(call)))
+    return success(call.whole(answered(_secrets(call))))
 
 
 def put_secret(call: Call) -> Reply:

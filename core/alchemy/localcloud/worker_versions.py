@@ -36,8 +36,7 @@ NO_DEPLOYMENT, NO_VERSION = 10336, 100146
 
 def list_versions(call: Call) -> Reply:
     script = find_script(call)["name"]
-    query = call.query(REFUSED_UPLOAD)
-    page, per_page = query.whole("page", 1, 1, 10**9), query.whole("per_page", 10, 1, 100)
+    page, per_page = _page(call)
     rows = call.db.execute(
         "SELECT id FROM worker_versions WHERE script = ? ORDER BY number DESC LIMIT ? OFFSET ?",
         (script, per_page, (page - 1) * per_page),
@@ -66,10 +65,11 @@ def get_version(call: Call) -> Reply:
 
 def list_deployments(call: Call) -> Reply:
     script = find_script(call)["name"]
+    page, per_page = _page(call)
     rows = call.db.execute(
         "SELECT id, created, source, versions, annotations FROM worker_deployments WHERE script = ?"
-        " ORDER BY number DESC LIMIT 10",
-        (script,),
+        " ORDER BY number DESC LIMIT ? OFFSET ?",
+        (script, per_page, (page - 1) * per_page),
     )
     return success({"deployments": [_deployment(row) for row in rows]})
 
@@ -102,6 +102,11 @@ def delete_deployment(call: Call) -> Reply:
         raise Refusal(400, NO_DEPLOYMENT, "The active deployment cannot be deleted: deploy another version first")
     call.db.execute("DELETE FROM worker_deployments WHERE id = ?", (row[0],))
     return success()
+
+
+def _page(call: Call) -> tuple[int, int]:
+    query = call.query(REFUSED_UPLOAD)
+    return query.whole("page", 1, 1, 10**9), query.whole("per_page", 10, 1, 100)
 
 
 def _find(db: sqlite3.Connection, script: str, identifier: str) -> Version:
