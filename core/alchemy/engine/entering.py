@@ -121,6 +121,13 @@ def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
             f"{path} is a {stored} scope already, and the program opens it as a {kind} scope",
             hint="give one of the two another name",
         )
+    files, layout = session.store.files, session.store.layout
+    for name in files.names(layout.scope(path).parent):
+        if name != path.name and name.lower() == path.name.lower():
+            raise InvalidName(
+                f"{path} and {name} differ only in case: on many disks they would be one directory",
+                hint="give one of the two another name",
+            )
 
 
 def stored_kind(session: Session, path: ScopePath) -> ScopeKind | None:
@@ -145,6 +152,8 @@ def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
     if parent.closed or parent.session.calls.stopping.is_set():
         raise UsageError(f"{parent.path} is finalized: nothing can be opened in it")
     _check_kind(parent.session, path, ScopeKind.NESTED)
+    if parent.session.store.files.exists(parent.session.store.layout.journal(path)):
+        raise InvalidName(f"{path} was a stage: its journal is still there", hint="choose another name")
     parent.claim_child(name)
     run = parent.run_state
     scope = Scope(parent.session, run, path, ScopeKind.NESTED, parent.options.but(f"run({name!r})", **options), parent)

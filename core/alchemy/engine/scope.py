@@ -103,6 +103,9 @@ class Scope:
         """InvalidName when `name` is a resource of this scope already."""
         if name in self.members.declared:
             raise InvalidName(f"{address_of(self.path, name)} is a resource already", hint="rename one of the two")
+        for other in self.members.children:
+            if other != name and other.lower() == name.lower():
+                raise InvalidName(f"{self.path}/{name} and {other} differ only in case", hint="rename one of the two")
         self.members.children.add(name)
 
     def register_resource(self, id: str) -> None:
