@@ -187,10 +187,10 @@ class Ledger:
 
         Returns the file's name, or "" when none was needed.
         """
-        if self._backed_up or not self.fold.resources:
+        if self._backed_up:
             return ""
         self._backed_up = True
-        if self._last_backup_serial() == self.fold.serial:
+        if not self.fold.resources or self._last_backup_serial() == self.fold.serial:
             return ""
         return write_backup(self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL)
 
