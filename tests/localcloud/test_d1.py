@@ -156,6 +156,19 @@ def test_sql_that_may_not_run_is_refused(cloud: Cloud, database: str, sql: str, 
     assert message is None or error["message"] == message
 
 
+def test_a_query_without_end_is_stopped(cloud: Cloud, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alchemy.localcloud.sql.LONGEST_RUN", 0.2)
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    assert cloud.refusal("POST", f"{database}/query", json={"sql": endless}) == (429, 7429)
+    assert rows(cloud, database, "SELECT 1 AS x") == [{"x": 1}]
+
+
+def test_an_answer_without_end_is_refused(cloud: Cloud, database: str) -> None:
+    huge = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT zeroblob(1000000) FROM n"
+    assert cloud.refusal("POST", f"{database}/query", json={"sql": huge}) == (400, 7500)
+    assert rows(cloud, database, "SELECT 1 AS x") == [{"x": 1}]
+
+
 def test_the_wrong_number_of_parameters_is_refused(cloud: Cloud, database: str) -> None:
     for params in ([], ["one", "two"]):
         body = {"sql": "SELECT ?", "params": params}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+import pytest
+
+from alchemy.localcloud import BASE_PATH
 from tests.localcloud.driver import Cloud, form
 
 AGENT = {"user-agent": "wrangler/4.164.0"}
@@ -64,6 +68,48 @@ def test_a_first_deploy_and_a_later_one_and_a_delete(cloud: Cloud) -> None:
     for path in (f"d1/database/{database}", f"storage/kv/namespaces/{namespace}", "r2/buckets/bucket-1"):
         cloud.result("DELETE", path)
     assert cloud.send("DELETE", f"queues/{queue}").json() == {"success": True, "errors": [], "messages": []}
+
+
+def test_a_file_is_executed_and_exported(cloud: Cloud) -> None:
+    where = f"d1/database/{cloud.result('POST', 'd1/database', json={'name': 'db1'})['uuid']}"
+    content = b"CREATE TABLE t (a, b);\nINSERT INTO t VALUES (1, 'it''s'), (NULL, x'00ff');\nCREATE INDEX i ON t (a);\n"
+    etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    begun = cloud.result("POST", f"{where}/import", json={"action": "init", "etag": etag})
+    address = begun["upload_url"].partition(BASE_PATH)[2]
+    nobody = {"authorization": ""}  # the upload goes without the token
+    assert cloud.send("PUT", address, content=content, headers=nobody).headers["etag"] == f'"{etag}"'
+    ingest = {"action": "ingest", "filename": begun["filename"], "etag": etag}
+    done = cloud.result("POST", f"{where}/import", json=ingest)
+    assert (done["status"], done["result"]["num_queries"], done["result"]["meta"]["changes"]) == ("complete", 3, 2)
+    assert cloud.refusal("POST", f"{where}/import", json=ingest) == (404, 7400)
+    options = {"no_schema": False, "no_data": False, "tables": []}
+    body = {"output_format": "polling", "dump_options": options}
+    exported = cloud.result("POST", f"{where}/export", json=body)
+    script = cloud.send("GET", exported["result"]["signed_url"].partition(BASE_PATH)[2], headers=nobody).text
+    assert 'INSERT INTO "t" ("a","b") VALUES(NULL,X\'00FF\');' in script
+    copy = f"d1/database/{cloud.result('POST', 'd1/database', json={'name': 'db2'})['uuid']}/query"
+    cloud.result("POST", copy, json={"sql": script})
+    [answer] = cloud.result("POST", copy, json={"sql": "SELECT * FROM t INDEXED BY i WHERE a = 1"})
+    assert answer["results"] == [{"a": 1, "b": "it's"}]
+
+
+@pytest.mark.parametrize("name", ["../account-id", "%2e%2e%2faccount-id", "A" * 32, "0" * 32])
+def test_a_transfer_that_was_not_begun_reads_and_writes_nothing(cloud: Cloud, name: str) -> None:
+    assert cloud.send("GET", f"/transfers/{name}").status_code == 404
+    assert cloud.send("PUT", f"/transfers/{name}", content=b"x").status_code == 404
+    assert not (cloud.directory / "transfers").exists()
+
+
+def test_a_file_with_an_error_changes_nothing(cloud: Cloud) -> None:
+    where = f"d1/database/{cloud.result('POST', 'd1/database', json={'name': 'db1'})['uuid']}"
+    content = b"CREATE TABLE t (a); INSERT INTO nowhere VALUES (1);"
+    etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    begun = cloud.result("POST", f"{where}/import", json={"action": "init", "etag": etag})
+    cloud.result("PUT", begun["upload_url"].partition(BASE_PATH)[2], content=content)
+    ingest = {"action": "ingest", "filename": begun["filename"], "etag": etag}
+    done = cloud.result("POST", f"{where}/import", json=ingest)
+    assert (done["success"], done["error"]) == (False, "no such table: nowhere: SQLITE_ERROR")
+    assert cloud.result("GET", where)["num_tables"] == 0
 
 
 def test_migrations_are_applied_with_three_queries(cloud: Cloud) -> None:

@@ -21,6 +21,7 @@ from alchemy.errors import AlchemyError
 from alchemy.localcloud import (
     BASE_PATH,
     d1,
+    d1_transfers,
     identity,
     kv,
     kv_values,
@@ -41,7 +42,7 @@ from alchemy.localcloud.store import Store
 
 INTERNAL = 10001
 PRODUCTS = (
-    identity, d1, kv, kv_values, r2, r2_objects, queues, queue_messages,
+    identity, d1, d1_transfers, kv, kv_values, r2, r2_objects, queues, queue_messages,
     worker_scripts, worker_settings, worker_versions,
 )  # fmt: skip
 
@@ -73,8 +74,7 @@ class Gateway:
 
     async def answer(self, request: Request) -> Reply:
         path = sent_path(request.scope)
-        authorize(request.headers)
-        route = self.route(request.method, path)
+        route = self.find(request, path)
         arguments = parameters(route.template, path)
         if arguments is None:
             raise Refusal(400, 7003, "Could not route: a name in the path is not UTF-8")
@@ -84,8 +84,11 @@ class Gateway:
             lambda: self.carry_out(route, arguments, request.query_params, request.headers, body, origin)
         )
 
-    def route(self, method: str, path: str) -> Route:
-        routes = self.router.find(path)
+    def find(self, request: Request, path: str) -> Route:
+        """The route, for somebody who may use it."""
+        method, routes = request.method, self.router.find(path)
+        if not any(route.public for route in routes.values()):
+            authorize(request.headers)
         if not routes:
             known = path.startswith("/accounts/")
             code, cause = (7003, "perhaps your object identifier is invalid?") if known else (7000, "no such route")

@@ -65,6 +65,7 @@ class Route:
     handler: Handler
     transaction: Transaction | None = None  # None: by method, GET reads and all others write
     largest_body: int = LARGEST_BODY
+    public: bool = False  # the address is the permission
 
     @property
     def mode(self) -> Transaction:

@@ -60,7 +60,7 @@ def list_databases(call: Call) -> Reply:
 
 def get_database(call: Call) -> Reply:
     with call.store.transaction(write=False) as db:
-        row = _find(db, call.params["database"])
+        row = find_database(db, call.params["database"])
     details = _details(call.store, row)
     wanted = call.arguments.get("fields")  # wrangler asks for `uuid,name` only
     return success({key: details[key] for key in wanted.split(",") if key in details} if wanted else details)
@@ -72,16 +72,16 @@ def update_database(call: Call) -> Reply:
     if mode is None and replication.values:
         raise replication.refuse("mode", "auto or disabled")
     with call.store.transaction(write=True) as db:
-        uuid = _find(db, call.params["database"])[0]
+        uuid = find_database(db, call.params["database"])[0]
         if mode is not None:
             db.execute("UPDATE d1_databases SET read_replication = ? WHERE uuid = ?", (mode, uuid))
-        row = _find(db, uuid)
+        row = find_database(db, uuid)
     return success(_details(call.store, row))
 
 
 def delete_database(call: Call) -> Reply:
     with call.store.transaction(write=True) as db:
-        uuid = _find(db, call.params["database"])[0]
+        uuid = find_database(db, call.params["database"])[0]
         db.execute("DELETE FROM d1_databases WHERE uuid = ?", (uuid,))
     path = _path(call.store, uuid)
     for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
@@ -100,10 +100,10 @@ def query_database_raw(call: Call) -> Reply:
 
 def _run(call: Call, *, raw: bool) -> Reply:
     with call.store.transaction(write=False) as db:
-        uuid = _find(db, call.params["database"])[0]
+        uuid = find_database(db, call.params["database"])[0]
     try:
         statements = _statements(call.fields(INVALID))
-        with contextlib.closing(_open(call.store, uuid)) as connection:
+        with contextlib.closing(open_file(call.store, uuid)) as connection:
             return success(sql.run(connection, statements, raw=raw))
     except sql.SqlFailure as error:
         status, code = (429, OVERLOADED) if error.overloaded else (400, SQL_ERROR)
@@ -137,7 +137,7 @@ def _parameter(fields: Fields, value: Any) -> sql.Parameter:
     raise fields.refuse("params", "a list of strings, numbers, booleans, nulls and byte lists")
 
 
-def _find(db: sqlite3.Connection, name_or_uuid: str) -> tuple[Any, ...]:
+def find_database(db: sqlite3.Connection, name_or_uuid: str) -> tuple[Any, ...]:
     """The row by uuid or, as wrangler asks, by name."""
     query = f"SELECT {_COLUMNS} FROM d1_databases WHERE uuid = ?1 OR name = ?1 ORDER BY uuid = ?1 DESC"
     row: tuple[Any, ...] | None = db.execute(query, (name_or_uuid,)).fetchone()
@@ -150,7 +150,8 @@ def _path(store: Store, uuid: str) -> Path:
     return store.databases / f"{uuid}.sqlite"
 
 
-def _open(store: Store, uuid: str) -> sqlite3.Connection:
+def open_file(store: Store, uuid: str) -> sqlite3.Connection:
+    """The database's own file, made if this is its first use."""
     path = _path(store, uuid)
     if not path.exists():
         make_directory(path.parent)
@@ -159,7 +160,7 @@ def _open(store: Store, uuid: str) -> sqlite3.Connection:
         return open_database(path)
     except sqlite3.OperationalError:
         with store.transaction(write=False) as db:
-            _find(db, uuid)  # deleted by another process since: that is the answer
+            find_database(db, uuid)  # deleted by another process since: that is the answer
         raise
 
 
@@ -171,7 +172,7 @@ def _details(store: Store, row: tuple[Any, ...]) -> dict[str, Any]:
     size, tables = 0, 0
     path = _path(store, row[0])
     if path.exists():
-        with contextlib.closing(_open(store, row[0])) as connection:
+        with contextlib.closing(open_file(store, row[0])) as connection:
             size, tables = sql.measure(connection)
     return {
         **_summary(row),

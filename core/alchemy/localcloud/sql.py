@@ -18,6 +18,7 @@ Parameter: TypeAlias = str | int | float | bytes | None
 
 LONGEST_SCRIPT = 10_000_000  # characters in one request; a single statement is limited by SQLite below
 LONGEST_RUN = 20.0  # seconds; D1 gives up after 30, a client here waits 25 for an answer
+LARGEST_RESULT = 50_000_000  # bytes of values in one statement's rows
 # D1's published limits, so that what works here works there.
 _LIMITS = {
     sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_000,
@@ -116,11 +117,11 @@ def run(connection: sqlite3.Connection, batch: Sequence[Statement], *, raw: bool
     try:
         results = [_run_one(connection, statement, raw=raw) for statement in batch]
         connection.execute("COMMIT")  # deferred foreign keys are checked here
-    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+    except (SqlFailure, sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
         connection.set_progress_handler(None, 0)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise _failure(error) from None
+        raise error if isinstance(error, SqlFailure) else _failure(error) from None
     connection.set_progress_handler(None, 0)
     size, _ = measure(connection)
     for result in results:
@@ -134,7 +135,7 @@ def _run_one(connection: sqlite3.Connection, statement: Statement, *, raw: bool)
     connection.set_authorizer(guard)
     try:
         cursor = connection.execute(statement.text, tuple(statement.parameters))
-        rows = cursor.fetchall()
+        rows = list(_bounded(cursor))
     finally:
         connection.set_authorizer(None)
     duration = round((stopwatch() - started) * 1000, 4)  # milliseconds
@@ -157,6 +158,16 @@ def _run_one(connection: sqlite3.Connection, statement: Statement, *, raw: bool)
             "rows_written": changes,
         },
     }
+
+
+def _bounded(cursor: sqlite3.Cursor) -> Iterator[tuple[Any, ...]]:
+    """The rows, until they are more than an answer should carry: one statement must not take all memory."""
+    size = 0
+    for row in cursor:
+        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        if size > LARGEST_RESULT:
+            raise SqlFailure(f"result larger than {LARGEST_RESULT} bytes: SQLITE_TOOBIG")
+        yield row
 
 
 def _objects(columns: list[str], rows: list[list[Any]]) -> list[dict[str, Any]]:

@@ -59,6 +59,11 @@ class Store:
         """Where R2's objects are, named by a random id."""
         return self.directory / "r2"
 
+    @property
+    def transfers(self) -> Path:
+        """SQL files on their way into or out of D1, under random names."""
+        return self.directory / "transfers"
+
     @contextlib.contextmanager
     def transaction(self, *, write: bool) -> Iterator[sqlite3.Connection]:
         """A transaction on the account's database; a write is durable when the block has been left."""
@@ -97,6 +102,7 @@ class Store:
 
         remove_abandoned(self.blobs, known("r2_objects", "blob"))
         remove_abandoned(self.databases, known("d1_databases", "uuid"))
+        remove_abandoned(self.transfers, lambda _: False)
 
 
 def open_account(path: Path) -> sqlite3.Connection:
