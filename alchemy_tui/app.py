@@ -42,7 +42,7 @@ class StoreChanged(Message):
 
 
 class AlchemyApp(App[None]):
-    CSS_PATH = "app.tcss"
+    CSS_PATH = ["app.tcss", "screens/browse/screen.tcss"]
     TITLE = "alchemy"
     ENABLE_COMMAND_PALETTE = False  # ours knows keys and reasons, and takes no names for markup
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (170, "-huge")]
@@ -119,7 +119,12 @@ class AlchemyApp(App[None]):
         now = self.session.now()
         if self._scene is None or int(now) != int(self._scene.now) or self._scene.tick != self._tick:
             self._scene = scene_of(
-                self.store.view, now, read_at=self._read_at, glyphs=self.session.glyphs, tick=self._tick
+                self.store.view,
+                now,
+                read_at=self._read_at,
+                glyphs=self.session.glyphs,
+                tick=self._tick,
+                problems=self.store.problems,
             )
         return self._scene
 

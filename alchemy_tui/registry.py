@@ -1,4 +1,4 @@
-"""Every action of the dashboard, once: its keys, its words, why it cannot be done now, its command line.
+"""Every action of the dashboard, once.
 
 Key bindings, the hint bar, the help screen, the palette, the command log and the documentation are made from this
 list. An action that changes something has a `danger` above LOOK: read-only mode refuses all of those in one place.
@@ -6,108 +6,22 @@ list. An action that changes something has a `danger` above LOOK: read-only mode
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
-
-from alchemy.model.text import safe_text
+from alchemy_tui.action import (
+    BROWSE,
+    LISTS,
+    TREE,
+    Action,
+    Danger,
+    id_line,
+    list_line,
+    needs_filter,
+    needs_marks,
+    needs_state,
+    needs_subject,
+    state_line,
+    view_line,
+)
 from alchemy_tui.session import Situation
-
-
-class Danger(IntEnum):
-    """How much a confirmation has to ask for (`dashboard.md` 5.3)."""
-
-    LOOK = 0
-    REVERSIBLE = 1
-    HARD = 2
-    IRREVERSIBLE = 3
-    FORBIDDEN = 4  # only with --allow-force
-
-
-ANYWHERE = frozenset({"tree", "detail", "log"})
-LISTS = frozenset({"tree", "detail", "log"})
-TREE = frozenset({"tree"})
-DETAIL = frozenset({"detail"})
-BROWSE = frozenset({"tree", "detail"})
-
-
-def _always(situation: Situation) -> str:
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """`keys` are Textual's names, two of them with a blank between are pressed one after the other.
-
-    `panes`: where the keys mean this. `hint`: its place in the hint bar, small ones stay longest, 0 is never there.
-    """
-
-    id: str
-    keys: tuple[str, ...]
-    label: str  # hint bar
-    title: str  # palette and help
-    help: str
-    group: str
-    panes: frozenset[str] = ANYWHERE
-    hint: int = 0
-    danger: Danger = Danger.LOOK
-    why_disabled: Callable[[Situation], str] = _always
-    cli: Callable[[Situation], str] | None = None
-    palette: bool = True  # moving about is no command anybody looks for
-
-
-def command_line(situation: Situation, *words: str) -> str:
-    """`alchemy …` as it can be pasted into a shell: quoted, and free of control characters."""
-    parts = ["alchemy", *words]
-    if situation.session.named_state_dir:
-        parts += ["--state-dir", situation.session.state_dir]
-    return " ".join(shlex.quote(safe_text(part)) for part in parts)
-
-
-def view_line(situation: Situation) -> str:
-    """The command that prints what the current pane shows."""
-    subject, tab = situation.subject, situation.tab
-    if not subject:
-        return command_line(situation, "scope", "list")
-    if tab == "state":
-        return command_line(situation, "scope", "state", subject)
-    if tab in ("runs", "events"):
-        run = ("--run", situation.run) if tab == "events" and situation.run else ()
-        return command_line(situation, "scope", "logs", situation.owner or subject, *run)
-    if tab == "locks":
-        return command_line(situation, "scope", "locks")
-    if tab == "backups":
-        return command_line(situation, "scope", "backups", situation.owner or subject)
-    return command_line(situation, "scope", "inspect", subject)
-
-
-def _needs_subject(situation: Situation) -> str:
-    return "" if situation.subject else "nothing is selected"
-
-
-def _needs_state(situation: Situation) -> str:
-    return "there is no state yet" if situation.empty else ""
-
-
-def _needs_filter(situation: Situation) -> str:
-    return "" if situation.filtered else "no filter is set"
-
-
-def _needs_marks(situation: Situation) -> str:
-    return "" if situation.marked else "nothing is marked"
-
-
-def _list_line(situation: Situation) -> str:
-    return command_line(situation, "scope", "list")
-
-
-def _id_line(situation: Situation) -> str:
-    return command_line(situation, "scope", "inspect", situation.subject)
-
-
-def _state_line(situation: Situation) -> str:
-    return command_line(situation, "scope", "state", situation.subject)
 
 
 def _move(name: str, keys: tuple[str, ...], title: str, panes: frozenset[str] = LISTS) -> Action:
@@ -116,7 +30,7 @@ def _move(name: str, keys: tuple[str, ...], title: str, panes: frozenset[str] = 
 
 def _tab(name: str, title: str, text: str) -> Action:
     return Action(
-        f"tab.{name}", (), title.lower(), f"Show {title.lower()}", text, "Look", BROWSE, why_disabled=_needs_subject
+        f"tab.{name}", (), title.lower(), f"Show {title.lower()}", text, "Look", BROWSE, why_disabled=needs_subject
     )
 
 
@@ -131,7 +45,7 @@ ACTIONS: tuple[Action, ...] = (
         "Look",
         BROWSE,
         hint=1,
-        why_disabled=_needs_subject,
+        why_disabled=needs_subject,
         cli=view_line,
     ),
     Action(
@@ -144,7 +58,17 @@ ACTIONS: tuple[Action, ...] = (
         hint=5,
         palette=False,
     ),
-    Action("pane.next", ("tab",), "details", "Next pane", "Tree and details.", "Look", hint=3, palette=False),
+    Action(
+        "pane.next",
+        ("tab",),
+        "details",
+        "Next pane",
+        "Tree and details.",
+        "Look",
+        hint=3,
+        why_disabled=needs_state,
+        palette=False,
+    ),
     Action("pane.previous", ("shift+tab",), "pane", "Previous pane", "The other way round.", "Look", palette=False),
     Action(
         "tab.next", ("right_square_bracket",), "next tab", "Next tab", "Details, one tab on.", "Look", BROWSE, hint=4
@@ -178,7 +102,7 @@ ACTIONS: tuple[Action, ...] = (
         "Find",
         BROWSE,
         hint=2,
-        why_disabled=_needs_state,
+        why_disabled=needs_state,
     ),
     Action(
         "filter.clear",
@@ -188,7 +112,7 @@ ACTIONS: tuple[Action, ...] = (
         "Shows every row again; esc does the same.",
         "Find",
         TREE,
-        why_disabled=_needs_filter,
+        why_disabled=needs_filter,
     ),
     Action(
         "jump",
@@ -199,11 +123,21 @@ ACTIONS: tuple[Action, ...] = (
         "Find",
         BROWSE,
         hint=6,
-        why_disabled=_needs_state,
+        why_disabled=needs_state,
     ),
     # Tree
-    Action("mark", ("space",), "mark", "Mark the row", "Copying takes all marked rows.", "Tree", TREE, hint=10),
-    Action("mark.clear", ("V",), "unmark", "Clear all marks", "", "Tree", TREE, why_disabled=_needs_marks),
+    Action(
+        "mark",
+        ("space",),
+        "mark",
+        "Mark the row",
+        "Copying takes all marked rows.",
+        "Tree",
+        TREE,
+        hint=10,
+        why_disabled=needs_subject,
+    ),
+    Action("mark.clear", ("V",), "unmark", "Clear all marks", "", "Tree", TREE, why_disabled=needs_marks),
     Action(
         "fold.all",
         ("less_than_sign",),
@@ -223,7 +157,7 @@ ACTIONS: tuple[Action, ...] = (
         "Of the row, or of all marked rows, one a line.",
         "Copy",
         BROWSE,
-        why_disabled=_needs_subject,
+        why_disabled=needs_subject,
     ),
     Action(
         "copy.cli",
@@ -233,7 +167,7 @@ ACTIONS: tuple[Action, ...] = (
         "The command that prints what is shown here.",
         "Copy",
         BROWSE,
-        why_disabled=_needs_subject,
+        why_disabled=needs_subject,
         cli=view_line,
     ),
     Action(
@@ -244,8 +178,8 @@ ACTIONS: tuple[Action, ...] = (
         "",
         "Copy",
         BROWSE,
-        why_disabled=_needs_subject,
-        cli=_state_line,
+        why_disabled=needs_subject,
+        cli=state_line,
     ),
     Action(
         "copy.id",
@@ -255,12 +189,12 @@ ACTIONS: tuple[Action, ...] = (
         "The physical name of a resource.",
         "Copy",
         BROWSE,
-        why_disabled=lambda s: "only resources have one" if s.is_scope else _needs_subject(s),
-        cli=_id_line,
+        why_disabled=lambda s: "only resources have one" if s.is_scope else needs_subject(s),
+        cli=id_line,
     ),
     # The dashboard itself
     Action(
-        "rescan", ("r",), "rescan", "Read everything again", "Also compares every file.", "Dashboard", cli=_list_line
+        "rescan", ("r",), "rescan", "Read everything again", "Also compares every file.", "Dashboard", cli=list_line
     ),
     Action("log", ("at",), "commands", "Command log", "The command line of what you see and did.", "Dashboard", hint=8),
     Action("palette", ("colon", "ctrl+p"), "palette", "All commands", "", "Dashboard", hint=7, palette=False),

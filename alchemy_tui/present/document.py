@@ -12,7 +12,7 @@ LIMIT = 20_000  # lines
 _TOKEN = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*")(?=\s*:)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<word>-?\d[\d.eE+-]*|true|false|null)'
 )
-_TONES = {"key": Tone.ACCENT, "text": Tone.OK, "word": Tone.BUSY}
+_TONES = {"key": Tone.ACCENT, "text": Tone.TEXT, "word": Tone.BUSY}
 
 
 def document(text: str) -> list[Line]:

@@ -50,9 +50,8 @@ def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool) -> list[L
         glyph = glyphs.lock_stale if odd else glyphs.lock_live
         shown = f"{glyph} {len(locks)} lock{'s' * (len(locks) != 1)}" + (f", {odd} stale" if odd else "")
         out.append(line((shown, Tone.WARN if odd else Tone.BUSY)))
-    errors = sum(1 for finding in scene.view.findings if finding.severity == "error")
-    if errors:
-        out.append(line((f"{glyphs.corrupt} {errors} problem{'s' * (errors != 1)}", Tone.BAD)))
+    if scene.problems:
+        out.append(line((f"{glyphs.corrupt} {scene.problems} problem{'s' * (scene.problems != 1)}", Tone.BAD)))
     return out
 
 

@@ -63,6 +63,7 @@ def _resource(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
     state = node.state
     out = _heading(state.id, state.kind, state.address, width)
     out.append(field("status", (*resource_status(scene, node), *line((_reason(node), Tone.DIM)))))
+    out += _now(scene, node, width)
     for text in (node.problem, state.error):
         if text:
             out += _indented(text, width, Tone.BAD)
@@ -89,6 +90,21 @@ def _resource(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
                 for n, text in enumerate(wrap(node.view, width - LABEL, Tone.DIM))
             ),
         ]
+    return out
+
+
+def _now(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
+    """What the run that goes on says about this resource."""
+    run = scene.run_of(node.owner)
+    row = run.rows.get(node.state.address) if run else None
+    if run is None or row is None or row.state not in ("running", "retrying"):
+        return []
+    passed = times.seconds_since(row.started_at, scene.now)
+    since = f" for {times.duration(passed)}" if passed is not None else ""
+    said = f"{run.run} {row.action}{since}" + (f", after try {row.attempt}" if row.attempt else "")
+    out = [field("now", line((said, Tone.BUSY), (f"  {row.reason}" if row.reason else "", Tone.DIM)))]
+    if row.error:
+        out += _indented(row.error, width, Tone.WARN)
     return out
 
 
@@ -214,9 +230,7 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
             spread(
                 (*resource_status(scene, node), *line((_reason(node), Tone.DIM))), line((state.kind, Tone.DIM)), width
             ),
-            line(("name     ", Tone.DIM), state.physical_name)
-            if not (state.error or node.problem)
-            else line(((node.problem or state.error), Tone.BAD)),
+            _second(scene, node, width),
             _edges(node),
             spread(
                 line(("updated  ", Tone.DIM), times.ago(state.updated_at, scene.now), (_by(state.run), Tone.DIM)),
@@ -246,6 +260,19 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
             out.append(line(("created  ", Tone.DIM), times.ago(node.row.created_at, scene.now)))
         return out[:4]
     return [line(("Nothing selected.", Tone.DIM))]
+
+
+def _second(scene: Scene, node: ResourceNode, width: int) -> Line:
+    """The most telling line: what is wrong, what is being done, or the name in the cloud."""
+    wrong = node.problem or node.state.error
+    if wrong:
+        return line((wrong, Tone.BAD))
+    doing = _now(scene, node, width)
+    run = scene.run_of(node.owner)
+    row = run.rows.get(node.state.address) if run else None
+    if doing and row and row.error:
+        return line(("retrying ", Tone.DIM), (row.error, Tone.WARN))
+    return line(("name     ", Tone.DIM), node.state.physical_name)
 
 
 def _edges(node: ResourceNode) -> Line:

@@ -116,7 +116,7 @@ def spread(left: Line, right: Line, width: int, gap: int = 1) -> Line:
     size = cells(right)
     if size + gap > width:
         return fit(left, width)
-    return (*pad(left, width - size), *right)
+    return (*pad(fit(left, width - size - gap), width - size), *right)
 
 
 def columns(parts: list[tuple[Line, int]], gap: int = 2) -> Line:

@@ -52,7 +52,7 @@ def summary(scene: Scene, lock: LockView) -> Line:
     """`◆ live  ana@laptop (you)  12s`."""
     parts = line((f"{glyph(scene, lock.verdict)} {lock.verdict}", _TONES[lock.verdict]), f"  {who(lock.holder)}")
     you = line((" (you)" if lock.you else " (not you)", Tone.DIM)) if lock.holder else BLANK
-    return (*parts, *you, *line((f"  since {times.age(scene.lock_age(lock))}", Tone.DIM)))
+    return (*parts, *you, *line((f"  for {times.age(scene.lock_age(lock))}", Tone.DIM)))
 
 
 def details(scene: Scene, lock: LockView, width: int, *, selected: bool = False) -> list[Line]:

@@ -90,8 +90,10 @@ def summary_line(scene: Scene, summary: RunSummary, width: int, *, owner: bool =
         piece(f" {summary.run:<6}", Tone.STRONG),
         piece(f"{summary.purpose:<8} "),
     ]
-    if owner and width >= 60:
-        left.append(piece(f"{clip_left(summary.scope, 20):<20} ", Tone.DIM))
+    if owner:
+        left.append(
+            piece(f"{clip_left(summary.scope, 14 if width < 70 else 24):<{15 if width < 70 else 25}}", Tone.DIM)
+        )
     run = scene.run_of(summary.scope)
     if summary.outcome == "running" and run and run.run == summary.run:
         done, total = progress(run)
@@ -100,7 +102,7 @@ def summary_line(scene: Scene, summary: RunSummary, width: int, *, owner: bool =
         if run.failures:
             left.append(piece(f"  {len(run.failures)} failed", Tone.BAD))
     else:
-        left.append(piece(f"{summary.outcome:<12}", tone))
+        left.append(piece(f"{summary.outcome:<12}" if not owner or width >= 70 else "", tone))
         left += count_signs(summary.counts)
     took = scene.now - _started(summary, scene) if summary.outcome == "running" else summary.took
     who = line((f"{summary.who}  ", Tone.DIM)) if width >= 76 else BLANK

@@ -18,6 +18,7 @@ class Scene:
     read_at: float = 0.0
     glyphs: Glyphs = UNICODE
     tick: int = 0
+    problems: int = 0  # scopes and files that cannot be read
     locks: dict[str, LockView] = field(default_factory=dict)
 
     @property
@@ -38,5 +39,7 @@ class Scene:
         return self.view.scopes.get(subject) or self.view.resources.get(subject)
 
 
-def scene_of(view: View, now: float, *, read_at: float = 0.0, glyphs: Glyphs = UNICODE, tick: int = 0) -> Scene:
-    return Scene(view, now, read_at, glyphs, tick, {lock.path: lock for lock in view.locks})
+def scene_of(
+    view: View, now: float, *, read_at: float = 0.0, glyphs: Glyphs = UNICODE, tick: int = 0, problems: int = 0
+) -> Scene:
+    return Scene(view, now, read_at, glyphs, tick, problems, {lock.path: lock for lock in view.locks})

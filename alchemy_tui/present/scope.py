@@ -92,16 +92,26 @@ def scope_status(scene: Scene, node: ScopeNode) -> Line:
 
 
 def tree_row(
-    scene: Scene, row: Row, node: ScopeNode | ResourceNode | None, width: int, *, marked: bool = False
+    scene: Scene,
+    row: Row,
+    node: ScopeNode | ResourceNode | None,
+    width: int,
+    *,
+    marked: bool = False,
+    context: bool = False,
 ) -> Line:
-    """Exactly `width` cells. The status keeps its place; the name gives way, at its end."""
+    """Exactly `width` cells. The status keeps its place; the name gives way, at its end.
+
+    `context`: there only because something below it matches the filter.
+    """
     glyphs = scene.glyphs
-    mark = piece(f"{glyphs.mark} " if marked else "  ", Tone.ACCENT)
+    mark = piece(glyphs.mark if marked else " ", Tone.ACCENT)
     room = max(8, width - STATUS - 1)
     indent = min(row.depth * 2, max(0, room - 14))
     if isinstance(node, ScopeNode):
         fold = (glyphs.opened if row.opened else glyphs.closed) if row.foldable else " "
-        name = piece(row.identity.rpartition("/")[2], Tone.TITLE if row.depth == 0 else Tone.STRONG)
+        tone = Tone.FAINT if context else Tone.TITLE if row.depth == 0 else Tone.STRONG
+        name = piece(row.identity.rpartition("/")[2], tone)
         head = line(mark, (f"{' ' * indent}{fold} ", Tone.DIM), name)
         aside, status = _scope_aside(node, row), scope_status(scene, node)
     elif isinstance(node, ResourceNode):

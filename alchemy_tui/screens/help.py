@@ -21,20 +21,22 @@ def help_lines(situation: Situation, glyphs: Glyphs, width: int) -> list[Line]:
     """Everything the help screen says, in order."""
     out: list[Line] = []
     for group in GROUPS:
-        actions = [action for action in actions_in(situation.pane) if action.group == group]
+        actions = [action for action in actions_in(situation.pane) if action.group == group and action.keys]
         if not actions:
             continue
         out += [line((group, Tone.TITLE))]
         for action in actions:
-            keys = "  ".join(key_name(key) for key in action.keys) or "palette"
+            keys = "  ".join(key_name(key) for key in action.keys)
             said = f"{action.title}. {action.help}" if action.help else action.title
             reason = why_not(action, situation)
             if reason and action.palette:
                 said = f"{said} (now: {reason})"
             for number, text in enumerate(wrap(said, width - KEYS - 2)):
                 shown = keys if number == 0 else ""
-                out.append((*line((f"  {shown:<{KEYS - 2}}", Tone.KEY if action.keys else Tone.FAINT)), *text))
+                out.append((*line((f"  {shown:<{KEYS - 2}}", Tone.KEY)), *text))
         out.append(BLANK)
+    others = ", ".join(action.title.lower() for action in actions_in(situation.pane) if not action.keys)
+    out += [line(("Without a key, in the palette", Tone.TITLE)), *wrap(others, width, Tone.TEXT, 2), BLANK]
     out += _signs(glyphs)
     out += [BLANK, *_filter(width)]
     return out

@@ -23,7 +23,7 @@ class Feed:
     run: str = ""
     entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=WINDOW))
     _follow: Follow | None = None
-    _seen: set[tuple[str, int]] = field(default_factory=set)
+    _seen: int = 0  # sequence number of the newest entry; they rise over the whole journal
 
     def poll(self) -> list[Entry]:
         """Everything known, oldest first."""
@@ -36,14 +36,12 @@ class Feed:
         return list(self.entries)
 
     def _take(self, new: list[Entry]) -> None:
+        """Entries of one batch share its number, so what counts is the last number seen before this call."""
+        seen = self._seen
         for entry in new:
-            if self.run and entry.run != self.run:
+            if (self.run and entry.run != self.run) or (entry.seq and entry.seq <= seen):
                 continue
             if not self.run and self.entries and entry.run != self.entries[-1].run:
                 self.entries.clear()  # a newer run began
-                self._seen.clear()
-            key = (entry.run, entry.seq)
-            if entry.seq and key in self._seen:
-                continue
-            self._seen.add(key)
+            self._seen = max(self._seen, entry.seq)
             self.entries.append(entry)

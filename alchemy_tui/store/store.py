@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alchemy.operations.shapes import RunSummary, View
+from alchemy.operations.shapes import Health, ResourceNode, RunSummary, ScopeNode, View
 
 KEPT_DELTAS = 64  # a widget that is further behind draws everything
 
@@ -60,6 +60,7 @@ class Store:
     view: View = field(default_factory=lambda: View(version=0, root=""))
     version: int = 0
     loaded: bool = False
+    problems: int = 0  # what cannot be read, counted once a view
     _deltas: deque[tuple[int, Delta]] = field(default_factory=lambda: deque(maxlen=KEPT_DELTAS))
     _failing: set[tuple[str, str]] = field(default_factory=set)
 
@@ -70,6 +71,7 @@ class Store:
         delta = compare(self.view, view) if self.loaded else EVERYTHING
         self.view = view
         self.loaded = True
+        self.problems = count_problems(view)
         if not delta.empty:
             self.version += 1
             self._deltas.append((self.version, delta))
@@ -129,6 +131,15 @@ def _ended(summary: RunSummary) -> News:
     text = ", ".join(f"{count} {word}" for word, count in summary.counts.items() if count) or "nothing changed"
     title = f"{summary.run} {summary.purpose} {summary.scope} {said}"
     return News(title, text, severity, summary.scope, summary.run)
+
+
+def count_problems(view: View) -> int:
+    """Findings where there are any, else the rows that say themselves what is wrong with them."""
+    found = sum(1 for finding in view.findings if finding.severity == "error")
+    if found:
+        return found
+    nodes: list[ScopeNode | ResourceNode] = [*view.scopes.values(), *view.resources.values()]
+    return len([node for node in nodes if node.health == Health.CORRUPT and node.problem])
 
 
 def compare(before: View, after: View) -> Delta:

@@ -41,6 +41,7 @@ class TreeModel:
     now: float = 0.0
     _fold: dict[str, bool] = field(default_factory=dict)  # what the user decided: path to opened
     _fold_filtered: dict[str, bool] = field(default_factory=dict)
+    _matches: set[str] = field(default_factory=set)
     _shown: set[str] = field(default_factory=set)  # with a filter: matches and the scopes above them
 
     # -- the world ------------------------------------------------------------------------------------------------
@@ -55,9 +56,14 @@ class TreeModel:
             self.rebuild()
 
     def set_filter(self, new: Filter) -> None:
+        """The cursor stays on its row while that matches, else it goes to the first match."""
         self.filter = new
         self._fold_filtered.clear()
         self.rebuild()
+        if self.filter.active and self.cursor not in self._matches:
+            first = next((number for number, row in enumerate(self.rows) if row.identity in self._matches), -1)
+            if first >= 0:
+                self.move_to(first)
 
     def rebuild(self) -> None:
         if self.filter.active:
@@ -99,6 +105,7 @@ class TreeModel:
             if self.filter.matches(subject):
                 found += 1
                 matched.add(key)
+        self._matches = set(matched)
         for path in list(matched):
             while (path := path.rpartition("/")[0]) and path not in matched:
                 matched.add(path)
@@ -205,6 +212,10 @@ class TreeModel:
 
     def toggle_mark(self) -> None:
         self.marks ^= {self.cursor} if self.current else set()
+
+    def matches(self, row: Row) -> bool:
+        """False for rows that are shown only because something below them matches."""
+        return not self.filter.active or row.identity in self._matches
 
     # -- what a row is --------------------------------------------------------------------------------------------
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.message import Message
@@ -116,10 +115,9 @@ class Detail(Vertical):
         else:
             if not keep:
                 lines.show(_READING, keep=False)
-            self.run_worker(
-                partial(self._load, scene, width, keep), group="detail", exclusive=True, exit_on_error=False
-            )
+            self._load(scene, width, keep)
 
+    @work(group="detail", exclusive=True, exit_on_error=False)
     async def _load(self, scene: Scene, width: int, keep: bool) -> None:
         asked = (self.tab, self.subject, self.run)
         work = {"state": self._state, "events": self._events, "backups": self._backups}[self.tab]

@@ -84,7 +84,8 @@ class ScopeTree(Scroller):
         selected = at == self.model.index
         scene = self._scene()
         edge = Piece(scene.glyphs.cursor if selected else " ", Tone.ACCENT if self.has_focus else Tone.FAINT)
-        drawn = tree_row(scene, row, self.model.node(row), width - 1, marked=row.identity in self.model.marks)
+        marked, context = row.identity in self.model.marks, not self.model.matches(row)
+        drawn = tree_row(scene, row, self.model.node(row), width - 1, marked=marked, context=context)
         return self.paint((edge, *drawn), width, selected=selected)
 
     # -- moving ---------------------------------------------------------------------------------------------------
@@ -165,5 +166,5 @@ class ScopeTree(Scroller):
         self._moved(before)
         if event.chain > 1:
             self.post_message(self.Opened())
-        elif row.foldable and event.x <= row.depth * 2 + 4 and event.x >= row.depth * 2 + 2:
+        elif row.foldable and event.x <= row.depth * 2 + 3 and event.x >= row.depth * 2 + 1:
             self.toggle()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
@@ -52,7 +52,7 @@ class Side(Vertical):
         box.border_title = as_content(line("Locks", (f"  {len(scene.view.locks) or ''}", Tone.FAINT)))
         box.show(lock_words.section(scene, _width(box)))
         self.draw_runs()
-        self.run_worker(partial(self._draw_events, scene, _newest(scene, owner)), exclusive=True, exit_on_error=False)
+        self._draw_events(scene, _newest(scene, owner))
 
     def draw_runs(self) -> None:
         if not self.display or not self.size.width:
@@ -71,6 +71,7 @@ class Side(Vertical):
         box.border_title = as_content(line("Runs", (going, Tone.FAINT)))
         box.show(out or [line(("No runs yet.", Tone.DIM))])
 
+    @work(group="side", exclusive=True, exit_on_error=False)
     async def _draw_events(self, scene: Scene, run: RunSummary | None) -> None:
         box = self.query_one("#side-events", Lines)
         if run is None:

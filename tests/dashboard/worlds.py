@@ -271,7 +271,7 @@ def demo(*, live: bool = True) -> World:
     world.scope(
         "shop/prod/edge",
         Health.CORRUPT,
-        "state.json is not valid JSON: line 118. alchemy scope validate --fix rewrites it",
+        "Invalid JSON in shop/prod/edge/state.json:118; alchemy scope validate --fix",
     )
     world.scope("shop/dev", Health.FAILED).scope("shop/dev/database").scope("shop/dev/compute", Health.FAILED)
     world.resource("shop/prod/database/db-main", "cloudflare:D1Database", props={"location": "weur"})

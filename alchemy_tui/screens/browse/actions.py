@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy.operations.shapes import ResourceNode
 from alchemy_tui import registry
+from alchemy_tui.action import command_line, view_line
 from alchemy_tui.store.filter import parse
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ class Actions:
 
     def move(self, how: str) -> None:
         pane = self._screen.pane
-        if pane == "tree":
+        if self._screen.typing_filter:
+            self.close_filter(keep=True)
+        elif pane == "tree":
             self._screen.scopes.move(how)
         else:
             lines = self._screen.detail.lines if pane == "detail" else self._screen.log_pane
@@ -32,7 +34,7 @@ class Actions:
     def open_tab(self, tab: str) -> None:
         self._show_detail()
         self._screen.detail.show_tab(tab)
-        self._screen.record("show", registry.view_line(self._screen.situation()))
+        self._screen.record("show", view_line(self._screen.situation()))
 
     def _show_detail(self) -> None:
         self._screen.set_class(self._screen.narrow, "-detail")
@@ -41,14 +43,14 @@ class Actions:
     def open(self) -> None:
         if self._screen.pane == "detail":
             if self._screen.detail.picked():
-                self._screen.record("open", registry.view_line(self._screen.situation()))
+                self._screen.record("open", view_line(self._screen.situation()))
             return
         self._show_detail()
-        self._screen.record("open", registry.view_line(self._screen.situation()))
+        self._screen.record("open", view_line(self._screen.situation()))
 
     def back(self) -> None:
         """One step at a time: the filter being typed, details, the zoom, the log, the filter."""
-        if self._screen.filter_input.has_class("-open"):
+        if self._screen.typing_filter:
             self.close_filter(keep=False)
         elif self._screen.pane == "detail" and self._screen.detail.tab == "events" and self._screen.detail.run:
             self._screen.detail.show_tab("runs")
@@ -91,12 +93,12 @@ class Actions:
     def filter(self) -> None:
         box = self._screen.filter_input
         self._screen.remove_class("-detail", "-zoom")
-        box.add_class("-open")
+        self._screen.add_class("-filtering")
         box.value = self._screen.scopes.model.filter.text
         box.focus()
 
     def close_filter(self, *, keep: bool) -> None:
-        self._screen.filter_input.remove_class("-open")
+        self._screen.remove_class("-filtering")
         self._screen.scopes.focus()
         if not keep:
             self.filter_clear()
@@ -121,26 +123,20 @@ class Actions:
     def copy_path(self) -> None:
         model = self._screen.scopes.model
         chosen = [row.identity for row in model.rows if row.identity in model.marks] or [model.cursor]
-        self._copy("\n".join(one.partition("\x00")[0] for one in chosen), "path" if len(chosen) == 1 else "paths")
+        self.copy("\n".join(one.partition("\x00")[0] for one in chosen), "path" if len(chosen) == 1 else "paths")
 
     def copy_cli(self) -> None:
-        self._copy(registry.view_line(self._screen.situation()), "command line")
+        self.copy(view_line(self._screen.situation()), "command line")
 
     def copy_id(self) -> None:
         node = self._screen.scene().node(self._screen.scopes.model.cursor)
         if isinstance(node, ResourceNode):
-            self._copy(node.state.physical_name, "name")
+            self.copy(node.state.physical_name, "name")
 
     def copy_json(self) -> None:
-        self._screen.run_worker(
-            partial(self._copy_json, self._screen.scopes.model.cursor), group="copy", exit_on_error=False
-        )
+        self._screen.copy_json(self._screen.scopes.model.cursor)
 
-    async def _copy_json(self, subject: str) -> None:
-        source = self._screen.dashboard.source
-        self._copy(await self._screen.dashboard.read(lambda: source.state_text(subject)), "JSON")
-
-    def _copy(self, text: str, what: str) -> None:
+    def copy(self, text: str, what: str) -> None:
         self._screen.app.copy_to_clipboard(text)
         self._screen.dashboard.say(text.partition("\n")[0][:120], title=f"Copied the {what}")
 
@@ -194,7 +190,7 @@ class Actions:
 
     def rescan(self) -> None:
         self._screen.dashboard.watcher.look_now(full=True)
-        self._screen.record("rescan", registry.command_line(self._screen.situation(), "scope", "list"))
+        self._screen.record("rescan", command_line(self._screen.situation(), "scope", "list"))
 
     def theme(self) -> None:
         from alchemy_tui.theme import OURS

@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from alchemy_tui import registry
+from alchemy_tui.action import Action, view_line
 from alchemy_tui.app import StoreChanged
 from alchemy_tui.present import empty
 from alchemy_tui.present.header import header
@@ -39,11 +40,11 @@ from alchemy_tui.widgets.side import Side
 if TYPE_CHECKING:
     from alchemy_tui.app import AlchemyApp
 
+FILTER = "is:orphan  kind:worker  lock:stale  age>7d  or a name"
 _KEYS = {key.split(" ")[0] for action in registry.ACTIONS for key in action.keys}
 
 
 class Browse(Screen[None]):
-    CSS_PATH = "screen.tcss"
     BINDINGS = [Binding(key, f"key('{key}')", show=False, id=f"browse.{key}") for key in sorted(_KEYS)]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -63,9 +64,9 @@ class Browse(Screen[None]):
             with Vertical(id="left"):
                 with Vertical(id="tree-pane", classes="pane"):
                     yield ScopeTree(self.scene, self._instead)
-                    yield Input(
-                        id="filter", compact=True, placeholder="is:orphan  kind:worker  lock:stale  age>7d  or a name"
-                    )
+                    with Horizontal(id="filter-row"):
+                        yield Static("/ ", id="filter-sign", markup=False)
+                        yield Input(id="filter", compact=True, placeholder=FILTER)
                 yield Lines(id="peek")
             yield Detail(self.scene, self.dashboard.source, self.dashboard.read)
             yield Side(self.scene, self.dashboard.source, self.dashboard.read)
@@ -97,6 +98,10 @@ class Browse(Screen[None]):
     @property
     def filter_input(self) -> Input:
         return self.query_one("#filter", Input)
+
+    @property
+    def typing_filter(self) -> bool:
+        return self.focused is self.filter_input
 
     @property
     def narrow(self) -> bool:
@@ -196,7 +201,7 @@ class Browse(Screen[None]):
         bar = self.query_one(HeaderBar)
         subject = self.scopes.model.cursor if situation.subject else ""
         bar.show(header(scene, subject, bar.size.width, mode=mode, read_only=session.read_only, narrow=self.narrow))
-        self.log_pane.now(registry.view_line(situation))
+        self.log_pane.now(view_line(situation))
         self.query_one(HintBar).show(*self._hints(situation))
         self._draw_titles(scene)
 
@@ -221,6 +226,8 @@ class Browse(Screen[None]):
                 if not registry.why_not(action, situation)
             )
             return (*keys, Hint("esc", "cancel", 99)), line(("copy: ", Tone.TITLE))
+        if self.typing_filter:
+            return (Hint("↵", "keep", 1), Hint("esc", "clear", 2), Hint("↓", "to the tree", 3)), BLANK
         shown = []
         for action in registry.actions_in(situation.pane):
             if action.hint and not registry.why_not(action, situation) and not self._pointless(action, situation):
@@ -230,7 +237,7 @@ class Browse(Screen[None]):
             shown.append(Hint("y", "copy", 6))
         return tuple(shown), BLANK
 
-    def _pointless(self, action: registry.Action, situation: Situation) -> bool:
+    def _pointless(self, action: Action, situation: Situation) -> bool:
         """Possible, and not worth the room: going back from where one started."""
         if action.id == "back":
             return situation.pane == "tree" and not situation.filtered
@@ -290,6 +297,12 @@ class Browse(Screen[None]):
     def record(self, label: str, cli: str, note: str = "") -> None:
         at = time.strftime("%H:%M:%S", time.localtime(self.dashboard.session.now()))
         self.log_pane.add(Done(at, label, cli, note))
+
+    @work(group="copy", exclusive=True, exit_on_error=False)
+    async def copy_json(self, subject: str) -> None:
+        """Reads the document in the source's thread, then copies it."""
+        source = self.dashboard.source
+        self.actions.copy(await self.dashboard.read(lambda: source.state_text(subject)), "JSON")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.scopes.set_filter(parse(event.value))
