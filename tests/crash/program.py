@@ -68,7 +68,7 @@ async def declare() -> None:
             continue
         made.append(Item(f"i{number:03d}", size=size, region=region, depends_on=made[-1:] if chain else []))
         if os.environ.get("ITEMS_MODE") == "sequential":
-            await made[-1]
+            _ = await made[-1]
 
 
 def say_finally() -> None:
