@@ -33,6 +33,7 @@ class Context:
     address: str
     _connect: Callable[[], Connection]
     _emit: Callable[[Event], None]
+    adopted: bool = False  # the object was there before us, and the program asked to take it over
 
     @property
     def cloud(self) -> httpx.AsyncClient:

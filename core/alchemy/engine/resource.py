@@ -122,9 +122,10 @@ class Resource(_Declarative):
 
             self._deployment = declare(self)
 
-    outputs: ClassVar[dict[str, Any]]  # set on each instance
-    scope_path: ClassVar[str]
-    _deployment: ClassVar[Deployment]
+    if TYPE_CHECKING:  # set on each instance; not there at run time, where `validation` resolves every annotation
+        outputs: ClassVar[dict[str, Any]]
+        scope_path: ClassVar[str]
+        _deployment: ClassVar[Deployment]
 
     def _set(self, id: str, props: dict[str, Any]) -> None:
         values = self.__dict__

@@ -144,7 +144,13 @@ class Run:
 
     def context(self, row: ResourceState) -> Context:
         return Context(
-            row.physical_name, row.token, row.scope, row.address, self.session.connection, lambda e: self.emit(e)
+            row.physical_name,
+            row.token,
+            row.scope,
+            row.address,
+            self.session.connection,
+            lambda e: self.emit(e),
+            row.adopted,
         )
 
     def claim_target(self) -> Target:
