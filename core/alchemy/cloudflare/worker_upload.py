@@ -1,0 +1,103 @@
+"""What is sent for a Worker: one ready JavaScript module of the project, and the metadata that binds it.
+
+Neighbours: `worker` sends it. The module is read twice, when it is declared and when it is sent; should it change in
+between, the next deploy sees another digest and sends it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
+from alchemy.settings import find_project
+
+_READY = (".js", ".mjs")
+_TO_BUNDLE = (".ts", ".mts", ".cts", ".tsx", ".jsx")
+# kind -> type of the binding, its member, the output that goes there
+_BINDABLE = {
+    "cloudflare:D1Database": ("d1", "id", "database_id"),
+    "cloudflare:KVNamespace": ("kv_namespace", "namespace_id", "namespace_id"),
+    "cloudflare:R2Bucket": ("r2_bucket", "bucket_name", "bucket_name"),
+    "cloudflare:Queue": ("queue", "queue_name", "queue_name"),
+    "cloudflare:Worker": ("service", "service", "script_name"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerModule:
+    """`name`: the file's own name, as Cloudflare shall call it."""
+
+    name: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()[:32]
+
+
+def read_module(address: str, entrypoint: str) -> WorkerModule:
+    """`entrypoint` is relative to the project. UsageError names the file and what to do about it."""
+    root = find_project().root
+    path = root / entrypoint
+    shown, ending = safe_text(entrypoint, 200), path.suffix.lower()
+    subject = f"{address}: entrypoint {shown!r}"
+    if ending in _TO_BUNDLE:
+        made = f"dist/{safe_text(path.stem, 80)}.js"
+        raise UsageError(
+            f"{subject} has to be bundled first: a Worker is uploaded as one JavaScript module",
+            hint=f'esbuild {shown} --bundle --format=esm --outfile={made}, then entrypoint="{made}"',
+        )
+    try:
+        content = path.read_bytes() if ending in _READY or path.is_dir() else None
+    except IsADirectoryError:
+        raise UsageError(f"{subject} is a directory", hint="name the module in it, index.js for example") from None
+    except FileNotFoundError:
+        raise UsageError(
+            f"{subject} does not exist below {safe_text(root, 200)}",
+            hint="write the module, build it, or correct the path: it is relative to the project's folder",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{subject} cannot be read: {safe_text(error, 200)}", hint="correct the path") from error
+    if content is None:
+        raise UsageError(f"{subject} is not a JavaScript module", hint="name a file that ends in .js or .mjs")
+    return WorkerModule(path.name, content)
+
+
+def check_bindings(address: str, bindings: Mapping[str, Any], env: Mapping[str, str]) -> None:
+    """UsageError when something cannot be bound, or one name means two things."""
+    for name, bound in bindings.items():
+        if getattr(bound, "kind", None) not in _BINDABLE:
+            raise UsageError(
+                f"{address}: bindings.{safe_text(name, 80)} cannot be bound: {safe_text(repr(bound), 80)}",
+                hint="bind D1Database, KVNamespace, R2Bucket, Queue or Worker; strings go into env=",
+            )
+    twice = sorted(bindings.keys() & env.keys())
+    if twice:
+        raise UsageError(
+            f"{address}: {safe_text(', '.join(twice), 200)} is in bindings= and in env=", hint="give one another name"
+        )
+
+
+def binding_list(bindings: Mapping[str, Any], env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """As the API takes them. Resources are handles of this run or references restored from state."""
+    found: list[dict[str, Any]] = []
+    for name, bound in bindings.items():
+        kind, member, output = _BINDABLE[bound.kind]
+        where = bound.outputs.get("jurisdiction")  # only buckets are known by jurisdiction and name
+        extra = {"jurisdiction": where} if kind == "r2_bucket" and where not in (None, "default") else {}
+        found.append({"type": kind, "name": name, member: bound.outputs[output], **extra})
+    return found + [{"type": "plain_text", "name": name, "text": text} for name, text in env.items()]
+
+
+def upload_form(module: WorkerModule, metadata: Mapping[str, Any]) -> list[tuple[str, tuple[str | None, bytes, str]]]:
+    """httpx's `files`: the metadata first, as Cloudflare asks."""
+    described = json.dumps({"main_module": module.name, **metadata}).encode()
+    return [
+        ("metadata", (None, described, "application/json")),
+        (module.name, (module.name, module.content, "application/javascript+module")),
+    ]
