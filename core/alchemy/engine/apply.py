@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine.calls import Stopped, describe, retrying, transient
+from alchemy.engine.deletion import delete_row
 from alchemy.engine.props import Reference
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
@@ -250,8 +251,6 @@ class _Work:
         former = as_former(before)
         if row.physical_name == before.physical_name:
             # One name, one object: the old one has to go first.
-            from alchemy.engine.finalize import delete_row
-
             await delete_row(self.run, former, self.options, reason=self.change.reason, stored=before)
             await self._intend(row, action)
             return await self._create_announced(row, action, look_first=False)

@@ -1,0 +1,100 @@
+"""Deleting or forgetting one row: intent, call with retries, drop. A row whose kind nobody knows is blocked.
+
+Neighbours: `finalize` orders many of these, `apply` uses one when a name has to be free first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alchemy.engine import kinds
+from alchemy.engine.calls import Stopped, describe, retrying
+from alchemy.engine.session import Run, call
+from alchemy.errors import CloudError, Fenced, Refused, StorageFailed
+from alchemy.model.canonical import normalise
+from alchemy.model.events import ChangeStarted
+from alchemy.model.records import Drop, Op, Put
+from alchemy.model.text import safe_text
+from alchemy.model.values import Action, ResourceState, Status
+from alchemy.settings import Options
+
+
+class Blocked(Exception):
+    """The step cannot be done as things are; the row is kept."""
+
+
+def forget_row(run: Run, row: ResourceState) -> None:
+    """Drops the row, leaves the object."""
+    run.before_change()
+    run.ledger.record([_drop(row, str(Action.FORGET), 0.0)])
+    run.ended(row.address, row.kind, str(Action.FORGET), "done")
+
+
+def _drop(row: ResourceState, action: str, took: float) -> Drop:
+    return Drop(row.address, generation=row.generation if row.former else None, kind=row.kind, action=action, took=took)
+
+
+async def delete_row(
+    run: Run, row: ResourceState, options: Options, *, reason: str, stored: ResourceState | None = None
+) -> None:
+    """Intent, call with retries, drop. `stored`: the row as it stands in the ledger when it differs from `row`."""
+    cls = kinds.find(row.kind)
+    if cls is None:
+        where = f" (defined in {safe_text(row.module, 80)})" if row.module else ""
+        raise Blocked(
+            f"no loaded class for the kind {safe_text(row.kind, 80)}{where}: "
+            "name its module in [tool.alchemy] kinds, or run the program's own destroy"
+        )
+    if cls.cloud:
+        run.claim_target()
+    clock = run.ledger.store.clock
+    started = clock.elapsed()
+    unsure = row.status is not Status.READY or not row.outputs
+    current = stored or row
+    intent = replace(current, status=Status.DELETING, error="", run=run.ledger.run, updated_at=clock.now())
+    if run.session.calls.stopping.is_set():
+        raise Stopped
+    run.before_change()
+    run.emit(ChangeStarted(row.address, row.kind, str(Action.DELETE), reason))
+    await run.ledger.intend([Put(intent, "intent", str(Action.DELETE), reason)])
+    instance = cls.restore(row)
+
+    async def attempt(number: int) -> None:
+        if unsure or number:
+            found = await call(run, instance.read, row)
+            if found is None:
+                return
+            if hasattr(found, "items"):
+                instance.__dict__["outputs"] = {**row.outputs, **normalise(dict(found))}
+        try:
+            await call(run, instance.delete, row)
+        except CloudError as error:
+            if error.status != 404:
+                raise
+
+    try:
+        await retrying(
+            run.session.calls,
+            attempt,
+            retries=options.max_retries,
+            delay=options.retry_delay,
+            worth=_worth_another_try,
+            announce=run.retry(row.address, options.max_retries),
+        )
+    except Exception as error:
+        if not isinstance(error, Stopped):
+            failed = replace(intent, error=describe(error), updated_at=clock.now())
+            took = clock.elapsed() - started
+            run.ledger.record([Put(failed, "failed", str(Action.DELETE), took=took)])
+        raise
+    took = clock.elapsed() - started
+    op: Op = _drop(current, str(Action.DELETE), took)
+    run.ledger.record([op])
+    run.ended(row.address, row.kind, str(Action.DELETE), "done", took=took)
+
+
+def _worth_another_try(error: BaseException) -> bool:
+    """Deletes are repeated whatever went wrong, except where the program itself is wrong or access is refused."""
+    if isinstance(error, CloudError):
+        return error.transient or error.status == 409
+    return not isinstance(error, TypeError | AttributeError | NameError | Fenced | StorageFailed | Refused)
