@@ -1,0 +1,26 @@
+"""`alchemy deploy`: runs the program; what it declares is made so, what it dropped is deleted."""
+
+from __future__ import annotations
+
+import click
+
+from alchemy.cli.options import Command, Given, shared
+
+
+@click.command(cls=Command)
+@click.argument("program", required=False)
+@click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@click.option("--adopt", is_flag=True, help="Take over objects that exist already under the wished name.")
+@click.option("--yes", is_flag=True, help="Accepted for scripts: deploy asks nothing, the program is the consent.")
+@shared
+def deploy(given: Given, program: str | None, stage: str, adopt: bool, yes: bool) -> None:
+    """Run PROGRAM (default: alchemy_run.py) and make the cloud match it.
+
+    Creates what is new, updates what changed, and deletes what the program no longer declares. A failure skips what
+    depends on it, lets the rest go on, and deletes nothing.
+    """
+    from alchemy.cli.running import run
+    from alchemy.operations.programs import find_program
+
+    path = find_program(program, given.project)
+    run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {}).raise_error()

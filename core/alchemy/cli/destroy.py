@@ -1,0 +1,145 @@
+"""`alchemy destroy`: everything in the scopes a program opens, or in one stored scope, dependents first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alchemy.cli.options import Command, Given, shared
+from alchemy.errors import StateInvalid, UsageError
+from alchemy.model.text import safe_text
+from alchemy.settings import STRATEGIES
+
+if TYPE_CHECKING:
+    from alchemy.model.deletions import DeletionPlan
+    from alchemy.model.paths import ScopePath
+
+
+@click.command(cls=Command)
+@click.argument("what", metavar="[PROGRAM | SCOPE]", required=False)
+@click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--strategy", type=click.Choice(STRATEGIES), help="How many at once.  [default: sequential]")
+@click.option("--force", is_flag=True, help="Do not ask, and go on after a failure. Protected resources stay refused.")
+@shared
+def destroy(given: Given, what: str | None, stage: str, yes: bool, strategy: str | None, force: bool) -> None:
+    """Delete everything in the scopes that PROGRAM opens (default: alchemy_run.py), or in the stored scope SCOPE.
+
+    Shows what will go, and asks for the last part of the path. Dependents go before what they use.
+    """
+    options: dict[str, Any] = {"destroy_strategy": strategy} if strategy else {}
+    if force:
+        options["force"] = True
+    if what is None or Path(what).expanduser().exists() or what.endswith(".py"):
+        _by_program(given, what, stage, options, yes=yes or force)
+    else:
+        _stored(given, what, stage, options, yes=yes or force)
+
+
+def _by_program(given: Given, what: str | None, stage: str, options: dict[str, Any], *, yes: bool) -> None:
+    from alchemy.cli.running import run
+    from alchemy.operations.destroying import plan_destroy
+    from alchemy.operations.programs import find_program
+
+    program = find_program(what, given.project)
+    if not yes:
+        opened = _opened(given, program, stage)
+        plans = [plan for root, path in opened for plan in plan_destroy(root, path)]
+        paths = list(dict.fromkeys(path for _, path in opened))
+        if not _show(plans):
+            _say("nothing is stored: there is nothing to destroy")
+            return
+        _ask(paths, yes=False)
+    run(given, program, phase="destroy", stage=stage, options=options, shows_plan=yes).raise_error()
+
+
+def _stored(given: Given, what: str, stage: str, options: dict[str, Any], *, yes: bool) -> None:
+    import asyncio
+
+    from alchemy import wiring
+    from alchemy.cli.failures import CommandFailed
+    from alchemy.cli.running import narrator
+    from alchemy.model.paths import ScopePath
+    from alchemy.operations.destroying import destroy_stored, plan_destroy
+
+    path = ScopePath.parse(what)
+    if stage:
+        if path.parent is not None:
+            raise UsageError(f"{path} and --stage {safe_text(stage, 80)} contradict each other", hint="leave one out")
+        path = path.child(stage)
+    chosen = given.options(**options)
+    plans = plan_destroy(given.root, path)
+    if not given.quiet:
+        _say(f"{path}: target: {wiring.describe_target(given.root, chosen)[0]}")
+    if _show(plans):
+        _ask([path], yes=yes)
+    told = narrator(given)
+    try:
+        asyncio.run(destroy_stored(given.root, path, chosen, project=given.project, listener=told))
+    except Exception as error:
+        raise CommandFailed(told.told) from error
+    finally:
+        told.finish()
+
+
+def _opened(given: Given, program: Path, stage: str) -> list[tuple[Path, ScopePath]]:
+    """What the program opens, from a plan in a child process: no program runs twice in one interpreter."""
+    from alchemy.cli.failures import Ended
+    from alchemy.model.paths import ScopePath
+
+    command = [sys.executable, "-P", "-m", "alchemy.cli", "plan", str(program), "--json", "--quiet"]
+    command += ["--stage", stage] if stage else []
+    command += ["--state-dir", str(given.state_dir)] if given.state_dir else []
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ})
+    if done.returncode:
+        sys.stderr.write(done.stderr)
+        raise Ended(done.returncode)
+    try:
+        scopes = json.loads(done.stdout)["scopes"]
+        return [(Path(found["state_dir"]), ScopePath.parse(found["scope"])) for found in scopes]
+    except (ValueError, KeyError) as error:
+        raise StateInvalid(f"what {safe_text(program.name)} opens cannot be read", hint="add --yes") from error
+
+
+def _show(plans: list[DeletionPlan]) -> bool:
+    """What will go, on stderr; false when nothing will. Refused when something in it is protected."""
+    from alchemy.cli import wording
+    from alchemy.cli.terminal import counted, signs
+    from alchemy.cli.tones import coloured, joined
+    from alchemy.engine.finalize import refuse_protected
+
+    marks, colour = signs(sys.stderr), coloured(sys.stderr)
+    for plan in plans:
+        refuse_protected(plan)
+    steps = [step for plan in plans for step in plan.deletions]
+    for step in steps:
+        action = str(step.action)
+        why = "" if not step.blocked else f"blocked: {step.blocked}"
+        tone = wording.TONES.get(action, "dim")
+        row = wording.row(wording.sign(marks, action), action, tone, step.address, wording.short_kind(step.kind), why)
+        _say(joined(row, colour=colour))
+    for address in (address for plan in plans for address in plan.kept):
+        _say(joined(wording.row(marks.keep, "keep", "dim", address, "kept by an operator"), colour=colour))
+    if steps:
+        _say(f"  {counted(len(steps), 'resource')} to destroy")
+    return bool(steps)
+
+
+def _ask(paths: list[ScopePath], *, yes: bool) -> None:
+    from alchemy.cli import consent
+
+    if len(paths) == 1:
+        consent.ask(paths[0].name, f"destroy {paths[0]}", yes=yes)
+    else:
+        apps = " ".join(dict.fromkeys(path.app for path in paths))
+        consent.ask(apps, f"destroy {', '.join(map(str, paths))}", yes=yes)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")

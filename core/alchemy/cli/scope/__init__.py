@@ -1,0 +1,1 @@
+"""`alchemy scope …`: one module a command; each reads through `operations.workspace` and prints a page or JSON."""

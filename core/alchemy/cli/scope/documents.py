@@ -1,0 +1,104 @@
+"""The JSON shapes of the `scope` commands, as docs/cli-json.md describes them. Values stand as stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alchemy.cli.scope.subject import lock_of, state_word
+from alchemy.model.events import Entry
+from alchemy.model.locks import LockView
+from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary, ScopeNode, View
+
+FORMAT = 1
+
+
+def lock(view: LockView | None) -> dict[str, Any] | None:
+    if view is None:
+        return None
+    holder = view.holder
+    return {
+        "path": view.path,
+        "verdict": str(view.verdict),
+        "token": holder.token if holder else "",
+        "holder": holder.to_json() if holder else None,
+        "evidence": list(view.evidence),
+        "age": round(view.age, 3),
+        "you": view.you,
+    }
+
+
+def scope(view: View, node: ScopeNode) -> dict[str, Any]:
+    row = node.row
+    return {
+        "path": node.path,
+        "kind": str(node.kind),
+        "state": state_word(node),
+        "problem": node.problem,
+        "resources": node.total,
+        "target": row.target.to_json() if row and row.target else None,
+        "created_at": row.created_at if row else "",
+        "updated_at": row.updated_at if row else "",
+        "last_run": row.last_run if row else "",
+        "lock": lock(lock_of(view, node.path)),
+    }
+
+
+def resource(node: ResourceNode) -> dict[str, Any]:
+    state = node.state
+    return {
+        "address": state.address,
+        "kind": state.kind,
+        "state": state_word(node),
+        "problem": node.problem,
+        "status": str(state.status),
+        "physical_name": state.physical_name,
+        "depends_on": list(state.depends_on),
+        "used_by": list(node.used_by),
+        "created_at": state.created_at,
+        "updated_at": state.updated_at,
+        "run": state.run,
+    }
+
+
+def run(summary: RunSummary) -> dict[str, Any]:
+    return {
+        "scope": summary.scope,
+        "run": summary.run,
+        "purpose": summary.purpose,
+        "outcome": summary.outcome,
+        "who": summary.who,
+        "pid": summary.pid,
+        "command": summary.command,
+        "started_at": summary.started_at,
+        "ended_at": summary.ended_at,
+        "took": round(summary.took, 3),
+        "counts": dict(summary.counts),
+        "failures": [list(pair) for pair in summary.failures],
+    }
+
+
+def event(entry: Entry) -> dict[str, Any]:
+    return {"run": entry.run, "seq": entry.seq, "at": entry.at, **entry.event.to_json()}
+
+
+def backup(info: BackupInfo) -> dict[str, Any]:
+    return {
+        "scope": info.scope,
+        "file": info.file,
+        "taken": info.taken,
+        "reason": info.reason,
+        "serial": info.serial,
+        "resources": info.resources,
+        "size": info.size,
+        "problem": info.problem,
+    }
+
+
+def finding(found: Finding) -> dict[str, Any]:
+    return {
+        "severity": found.severity,
+        "scope": found.scope,
+        "file": found.file,
+        "problem": found.problem,
+        "way_out": found.way_out,
+    }

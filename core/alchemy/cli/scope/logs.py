@@ -1,0 +1,176 @@
+"""`alchemy scope logs`: the runs of a scope and the events of one of them; `--follow` stays until that run ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import click
+
+from alchemy.cli import wording
+from alchemy.cli.options import Command, Given, as_json, shared
+from alchemy.cli.pages import Page, end_quietly_when_nobody_reads, show_json
+from alchemy.cli.scope import documents
+from alchemy.cli.scope.subject import find_scope, look, mark
+from alchemy.cli.terminal import Signs, ago, clock, duration, signs
+from alchemy.cli.tones import Line, coloured, joined, line
+from alchemy.errors import UsageError
+from alchemy.model.events import (
+    BackupTaken,
+    ChangeEnded,
+    ChangePlanned,
+    ChangeRetried,
+    ChangeStarted,
+    Entry,
+    LockLost,
+    LockTaken,
+    LockWaited,
+    Noted,
+    Progressed,
+    RunEnded,
+    RunStarted,
+)
+from alchemy.model.text import safe_text
+from alchemy.operations.shapes import RunSummary, View
+from alchemy.operations.workspace import Workspace
+from alchemy.store.clock import Clock
+
+LOOK = 0.2  # seconds between two looks at the journal
+RUNS = 10  # shown above the events
+EVENTS = 1000  # newest, without --follow
+
+
+@click.command(cls=Command)
+@click.argument("scope")
+@click.option("--run", "run", default="", metavar="R-N", help="This run.  [default: the newest]")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the newest run ends, or Ctrl-C.")
+@as_json
+@shared
+def logs(given: Given, scope: str, run: str, follow: bool, json_: bool) -> None:
+    """Show the runs of SCOPE, then the events of one run, also while it goes on in another process."""
+    workspace, view = look(given)
+    owner = find_scope(view, scope).owner
+    runs = view.runs.get(owner, ())
+    if run and run not in {found.run for found in runs} and not workspace.entries(owner, run, 1):
+        known = f"the newest are {', '.join(found.run for found in runs[:3])}" if runs else "there was none yet"
+        raise UsageError(f"{owner} has no run {safe_text(run, 40)!r}", hint=known)
+    if follow:
+        if run and runs and run != runs[0].run:
+            raise UsageError(f"{run} has ended: only the newest run can be followed", hint="leave --follow out")
+        _follow(workspace, owner, _printer(given, json_=json_))
+        return
+    events = workspace.entries(owner, run, EVENTS)
+    if json_:
+        show_json(
+            {
+                "format": documents.FORMAT,
+                "scope": owner,
+                "runs": [documents.run(found) for found in runs],
+                "run": run or (runs[0].run if runs else ""),
+                "events": [documents.event(entry) for entry in events],
+            }
+        )
+        return
+    if not runs and not given.quiet:
+        sys.stderr.write(f"no runs of {owner} yet\n")
+    _show(given, view, owner, runs, events)
+
+
+def _show(given: Given, view: View, owner: str, runs: tuple[RunSummary, ...], events: list[Entry]) -> None:
+    page = Page(plain=given.plain)
+    now = Clock().wall()
+    if runs:
+        page.section(f"Runs of {owner}")
+    page.table(
+        [
+            [
+                line(f"  {found.run}"),
+                line(found.purpose),
+                mark(page.signs, found.outcome),
+                line((ago(found.started_at, now), "dim")),
+                line((duration(found.took), "dim")),
+                line((found.who, "dim")),
+                line(wording.count_words(found.counts)),
+            ]
+            for found in runs[:RUNS]
+        ]
+    )
+    if events:
+        page.section(f"Events of {events[-1].run}")
+    for entry in events:
+        page.say(*told(entry, page.signs))
+    page.show()
+
+
+def _printer(given: Given, *, json_: bool) -> Callable[[Entry], None]:
+    """One line, or one JSON document a line, at once."""
+    end_quietly_when_nobody_reads()
+    marks, colour = signs(sys.stdout), coloured(sys.stdout, plain=given.plain)
+
+    def show(entry: Entry) -> None:
+        if json_:
+            show_json(documents.event(entry), compact=True)
+        else:
+            sys.stdout.write(joined(told(entry, marks), colour=colour) + "\n")
+        sys.stdout.flush()
+
+    return show
+
+
+def _follow(workspace: Workspace, owner: str, show: Callable[[Entry], None]) -> None:
+    """Until the run that is the newest now has ended, or its process is gone. Ctrl-C is an ordinary end here."""
+    follow = workspace.follow(owner)
+    try:
+        while True:
+            entries = follow.poll()
+            for entry in entries:
+                show(entry)
+            if any(isinstance(entry.event, RunEnded) for entry in entries):
+                return
+            if not entries and owner not in workspace.refresh().active:
+                late = follow.poll()  # what was written between the two looks
+                for entry in late:
+                    show(entry)
+                if not any(isinstance(entry.event, RunEnded) for entry in late):
+                    sys.stderr.write(f"{owner}: nothing is going on, and the newest run said no end\n")
+                return
+            time.sleep(LOOK)
+    except KeyboardInterrupt:
+        return
+
+
+def told(entry: Entry, marks: Signs) -> Line:
+    """`08:41:10  + created  database/main-db  D1Database  0.1s`."""
+    return (*line((f"  {clock(entry.at)}", "dim")), *_said(entry, marks))
+
+
+def _said(entry: Entry, marks: Signs) -> Line:
+    event = entry.event
+    if isinstance(event, ChangeStarted):
+        return wording.started(marks, event)
+    if isinstance(event, ChangePlanned):
+        return wording.planned(marks, event)
+    if isinstance(event, ChangeEnded):
+        why = event.error if event.outcome in ("failed", "blocked") else ""
+        return (*wording.ended(marks, event), *line((f"  {why}" if why else "", "bad")))
+    if isinstance(event, ChangeRetried):
+        return wording.retried(marks, event)
+    if isinstance(event, BackupTaken):
+        return wording.backed_up(marks, event)
+    if isinstance(event, RunStarted):
+        by = f"by {event.who}, pid {event.pid}" if event.who else ""
+        return wording.row(marks.arrow, event.purpose, "title", event.subject, event.target, by)
+    if isinstance(event, RunEnded):
+        return (*line("  "), *wording.result(marks, event, ""))
+    if isinstance(event, LockWaited):
+        return wording.row(marks.keep, "waiting", "warn", event.subject, f"held by {event.holder}")
+    if isinstance(event, LockTaken):
+        return wording.row(marks.keep, "lock", "dim", event.subject, f"epoch {event.epoch}")
+    if isinstance(event, LockLost):
+        return wording.row(marks.failed, "lock lost", "bad", event.subject, event.reason)
+    if isinstance(event, Progressed):
+        return wording.row(marks.keep, "progress", "dim", event.subject, f"{event.done:g} of {event.total:g}")
+    if isinstance(event, Noted):
+        return wording.row(marks.keep, event.level, "dim", event.subject, event.text)
+    return wording.row(marks.keep, type(event).__name__, "dim", event.subject)

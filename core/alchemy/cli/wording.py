@@ -1,0 +1,119 @@
+"""A run in words: one line for an event, one for how it ended, one for each failure.
+
+Pure. Neighbours: `narration` decides what is said, `progress` draws what is going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from alchemy.cli.terminal import Signs, counted, duration
+from alchemy.cli.tones import Line, line
+from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, ChangeStarted, RunEnded
+from alchemy.model.text import safe_text
+
+DONE = {
+    "create": "created",
+    "adopt": "adopted",
+    "update": "updated",
+    "replace": "replaced",
+    "delete": "deleted",
+    "forget": "forgot",
+    "keep": "unchanged",
+}
+DOING = {
+    "create": "creating",
+    "adopt": "adopting",
+    "update": "updating",
+    "replace": "replacing",
+    "delete": "deleting",
+    "forget": "forgetting",
+    "keep": "keeping",
+}
+TONES = {"create": "good", "adopt": "good", "update": "warn", "replace": "warn", "delete": "bad", "forget": "bad"}
+ORDER = (*list(DONE)[:-1], "failed", "blocked", "skipped", "keep")
+_PAST = {"deploy": "deployed", "destroy": "destroyed", "cleanup": "cleaned up", "test": "tested", "plan": "planned"}
+_VERB = 11  # cells
+LONGEST = 500  # characters of a cause
+
+
+def sign(signs: Signs, action: str) -> str:
+    return {
+        "create": signs.create,
+        "adopt": signs.create,
+        "update": signs.update,
+        "replace": signs.replace,
+        "delete": signs.delete,
+        "forget": signs.forget,
+    }.get(action, signs.keep)
+
+
+def short_kind(kind: str) -> str:
+    return kind.rpartition(":")[2] or kind
+
+
+def row(glyph: str, verb: str, tone: str, subject: str, *rest: str) -> Line:
+    aside = "".join(f"  {text}" for text in rest if text)
+    return line("  ", (f"{glyph} {verb:<{_VERB}}", tone), subject, (aside, "dim"))
+
+
+def started(signs: Signs, event: ChangeStarted) -> Line:
+    verb = DOING.get(event.action, event.action)
+    return row(sign(signs, event.action), verb, "dim", event.subject, short_kind(event.kind))
+
+
+def planned(signs: Signs, event: ChangePlanned) -> Line:
+    tone = TONES.get(event.action, "dim")
+    return row(sign(signs, event.action), event.action, tone, event.subject, short_kind(event.kind), event.reason)
+
+
+def ended(signs: Signs, event: ChangeEnded) -> Line:
+    """Causes of failures are left to the end, where each stands once."""
+    kind, took = short_kind(event.kind), duration(event.took) if event.took else ""
+    if event.outcome == "done":
+        verb, tone = DONE.get(event.action, event.action), TONES.get(event.action, "dim")
+        return row(sign(signs, event.action), verb, tone, event.subject, kind, took)
+    if event.outcome == "skipped":
+        return row(signs.keep, "skipped", "warn", event.subject, kind, event.error)
+    glyph, tone = (signs.failed, "bad") if event.outcome == "failed" else (signs.warning, "warn")
+    return row(glyph, event.outcome, tone, event.subject, kind, took)
+
+
+def retried(signs: Signs, event: ChangeRetried) -> Line:
+    why = f"try {event.attempt} of {event.of} in {duration(event.delay)}: {safe_text(event.error, LONGEST)}"
+    return row(signs.retry, "retrying", "warn", event.subject, why)
+
+
+def backed_up(signs: Signs, event: BackupTaken) -> Line:
+    return row(signs.keep, "backup", "dim", event.subject, event.file)
+
+
+def count_words(counts: Mapping[str, int]) -> str:
+    """`5 created, 1 failed, 3 unchanged`."""
+    words = [f"{counts[name]:,} {DONE.get(name, name)}" for name in ORDER if counts.get(name)]
+    return ", ".join([*words, *(f"{number:,} {name}" for name, number in counts.items() if name not in ORDER)])
+
+
+def result(signs: Signs, event: RunEnded, purpose: str) -> Line:
+    """`purpose` may be empty where it stands nearby."""
+    took, words = duration(event.took), count_words(event.counts)
+    space = " " if purpose else ""
+    if event.outcome == "done":
+        past = _PAST.get(purpose, f"{purpose} done".strip())
+        if not any(number for name, number in event.counts.items() if name != "keep"):
+            words = f"nothing changed, {counted(event.total, 'resource')}" if event.total else "nothing to do"
+        return line((f"{signs.ok} ", "good"), (event.subject, "title"), f" {past} in {took}: {words}")
+    if event.outcome == "interrupted":
+        words = words or "nothing was done"
+        return line(
+            (f"{signs.warning} ", "warn"),
+            (event.subject, "title"),
+            f"{space}{purpose} interrupted after {took}: {words}; run the same command again to go on",
+        )
+    words = words or "nothing was done"
+    return line((f"{signs.failed} ", "bad"), (event.subject, "title"), f"{space}{purpose} failed after {took}: {words}")
+
+
+def failures(signs: Signs, pairs: list[tuple[str, str]]) -> Iterator[Line]:
+    for address, why in pairs:
+        yield line(("  " + signs.failed + " ", "bad"), address, (f": {safe_text(why, LONGEST)}", ""))
