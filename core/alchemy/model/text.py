@@ -5,22 +5,31 @@ Both front ends pass every string that comes from state, the cloud or the progra
 
 from __future__ import annotations
 
-# Bidirectional overrides, zero-width characters and line separators can make a name look like another one.
-_INVISIBLE = {
-    *range(0x200B, 0x2010),
-    *range(0x2028, 0x202F),
-    *range(0x2060, 0x2070),
-    0x00AD,
-    0x061C,
-    0x180E,
-    0xFEFF,
-}
-_TABLE: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20)}
-_TABLE[0x7F] = "\u2421"
-_TABLE.update({code: f"\\x{code:02x}" for code in range(0x80, 0xA0)})
-_TABLE.update({code: f"\\u{code:04x}" for code in _INVISIBLE})
-_TABLE.update({code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)})  # lone surrogates cannot be encoded
-_BLOCK_TABLE = {code: shown for code, shown in _TABLE.items() if code not in (0x09, 0x0A)}
+import unicodedata
+
+_HIDDEN = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])  # controls, directions and joiners, lone surrogates, separators
+_BLANK = frozenset(
+    [0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xE0000, 0xE1000)]
+)  # nothing to see, whatever they are called
+
+
+class _Table(dict[int, str]):
+    """What each character is shown as; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        shown = character = chr(code)
+        if code < 0x20:
+            shown = chr(0x2400 + code)
+        elif code == 0x7F:
+            shown = "\u2421"
+        elif unicodedata.category(character) in _HIDDEN or code in _BLANK:
+            shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        self[code] = shown
+        return shown
+
+
+_TABLE = _Table()
+_BLOCK_TABLE = _Table({0x0A: "\n"})
 
 
 def safe_text(value: object, limit: int = 0) -> str:
