@@ -27,8 +27,11 @@ def normalise(value: object, where: str = "", depth: int = 0) -> Json:
     if value is None or value is True or value is False:
         return value
     kind = type(value)
-    if kind is str:
-        return value
+    if isinstance(value, str):
+        text = str.__str__(value)  # of a constant (`class Colour(str, Enum)`) its value, not its name
+        if not text.isascii():
+            _refuse_surrogates(text, where)
+        return text
     if kind is int:
         if not -_INT64 <= value < _INT64:  # type: ignore[operator]
             raise UsageError(f"{where or 'value'}: the integer does not fit 64 bits", hint="pass it as a string")
@@ -45,18 +48,27 @@ def normalise(value: object, where: str = "", depth: int = 0) -> Json:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise UsageError(f"{where or 'value'}: the key {safe_text(key, 40)!r} is not a string")
-            out[key] = normalise(item, f"{where}.{key}" if where else key, depth + 1)
+            name = normalise(key, f"{where} keys" if where else "keys")
+            out[name] = normalise(item, f"{where}.{name}" if where else name, depth + 1)
         return out
     if isinstance(value, list | tuple):
         return [normalise(item, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
-    if isinstance(value, str):  # a subclass, a StrEnum for example
-        return str(value)
-    if isinstance(value, int):
-        return int(value)
+    if isinstance(value, int):  # a subclass, an IntEnum for example
+        return normalise(int(value), where)
     raise UsageError(
         f"{where or 'value'}: {type(value).__name__} has no JSON form",
         hint="props take strings, numbers, booleans, None, lists, dicts, resources and their outputs",
     )
+
+
+def _refuse_surrogates(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{where or 'value'}: {safe_text(text, 40)!r} is not text: it holds half a character",
+            hint="decode bytes with the right encoding, or pass them as base64",
+        ) from None
 
 
 def canonical(value: Json) -> bytes:
