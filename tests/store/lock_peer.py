@@ -173,7 +173,7 @@ class _Program:
             case "fork":  # a child that does nothing but live, and says how many descriptors below the root it has
                 return self.fork(release=order["release"])
             case "fork_unseen":  # as a library written in C does: no hook of Python runs
-                return {"pid": _fork_unseen()}
+                return {"pid": self.fork_unseen()}
             case "publish_in_child":
                 return {"child": self.publish_in_child()}
             case "acquire_as_nobody":
@@ -186,6 +186,7 @@ class _Program:
                 end = time.monotonic() + order["seconds"]
                 while time.monotonic() < end:
                     probe(self.locks.layout, order["path"])
+                    time.sleep(0.0002)
             case "hammer":
                 return self.hammer(**order)
             case other:
@@ -232,6 +233,19 @@ class _Program:
         if release:
             os.waitpid(child, 0)
         return {"pid": child, "inherited": count}
+
+    def fork_unseen(self) -> int:
+        libc = ctypes.CDLL(None)
+        read, write = os.pipe()
+        child = int(libc.fork())
+        while child == 0:
+            self.leases[-1].release()
+            os.write(write, b"released")
+            libc.pause()
+        os.read(read, 8)
+        os.close(read)
+        os.close(write)
+        return child
 
     def publish_in_child(self) -> str:
         read, write = os.pipe()
@@ -294,14 +308,6 @@ def _hammer(
         os.write(notes, f"failed {number} {error!r}\n".encode())
         return 1
     return 0
-
-
-def _fork_unseen() -> int:
-    libc = ctypes.CDLL(None)
-    child = int(libc.fork())
-    while child == 0:
-        libc.pause()
-    return child
 
 
 def main() -> None:

@@ -15,9 +15,11 @@ import pytest
 
 from alchemy.errors import Fenced, StateInvalid, StorageFailed, UsageError
 from alchemy.model.locks import Verdict
+from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import probe, read_holder
 from alchemy.store.layout import Layout
+from alchemy.store.locks import LocalLocks
 from tests.store.lock_peer import (
     Peer,
     eventually,
@@ -96,15 +98,43 @@ def test_a_forked_child_neither_keeps_nor_drops_the_lock(root: Path, peer: Peer)
         os.kill(child["pid"], signal.SIGKILL)
 
 
-def test_a_child_forked_by_foreign_code_does_not_keep_a_lock_that_was_given_back(root: Path, peer: Peer) -> None:
+def test_a_child_forked_by_foreign_code_neither_keeps_nor_drops_the_lock(root: Path, peer: Peer) -> None:
     peer.hold("my-app/prod")
-    child = peer.ask("fork_unseen")["pid"]
+    child = peer.ask("fork_unseen")["pid"]  # has a copy of every descriptor, and called release()
     try:
+        assert verdict(root, "my-app/prod") is Verdict.LIVE
+        assert read_holder(Layout(root), Files(), "my-app/prod")
+        refused(root, "my-app")
         peer.ask("release")
         take(root, "my-app").release()
-        os.kill(child, 0)  # still there, with a copy of every descriptor
+        os.kill(child, 0)  # still there
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def test_the_record_goes_while_the_lock_is_still_held(root: Path) -> None:
+    """Killed at any moment, a holder leaves its record or nothing: never a path that looks held or left behind."""
+    seen: list[tuple[str, bool, Verdict]] = []
+
+    class Watched(Files):
+        def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+            look("before")
+            super().replace(path, data, durable=durable)
+            look("after")
+
+        def remove(self, path: Path) -> None:
+            look("before")
+            super().remove(path)
+            look("after")
+
+    def look(when: str) -> None:
+        seen.append((when, probe(Layout(root), "my-app"), verdict(root, "my-app")))
+
+    lease = asyncio.run(LocalLocks(Layout(root), Watched(), Clock()).acquire(p("my-app"), timeout=0))
+    lease.publish(holder("my-app"))
+    lease.release()
+    assert seen == [(when, True, Verdict.LIVE) for when in ("before", "after", "before", "after")]
+    assert verdict(root, "my-app") is Verdict.FREE
 
 
 def test_a_lease_taken_before_a_fork_is_not_the_childs_to_publish(root: Path, peer: Peer) -> None:

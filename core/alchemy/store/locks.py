@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -23,7 +24,6 @@ from alchemy.store.blockers import Blocker, Refusal, find_blocker
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.flocks import Flock, mutex, take
-from alchemy.store.holders import read_holder
 from alchemy.store.layout import Layout
 
 SHORTEST_PAUSE = 0.005  # seconds between tries, doubled up to
@@ -48,7 +48,7 @@ class Lease:
         self._shared = shared
         self._pid = os.getpid()
         self._released = False
-        self._published: Holder | None = None
+        self._published = False
 
     @property
     def mine(self) -> bool:
@@ -62,7 +62,7 @@ class Lease:
         """
         if self._released or not self.mine:
             raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
-        self._published = holder
+        self._published = True
         for path, flock in self._own.items():
             if not flock.current:
                 raise Fenced(f"lock {path} was opened by force; another run may hold it", hint="alchemy scope locks")
@@ -78,7 +78,7 @@ class Lease:
         after, nobody holds the path and no record says otherwise.
         """
         with mutex():
-            if self._released or not self.mine:
+            if self._released:
                 return
             self._released = True
         try:
@@ -88,12 +88,10 @@ class Lease:
             _release_all([*self._shared, *self._own.values()])
 
     def _withdraw(self) -> None:
-        published, files = self._published, self._locks.files
         for path, flock in self._own.items():
-            found = read_holder(self._locks.layout, files, path) if published and flock.current else None
-            if found and published and (found.session, found.epoch) == (published.session, published.epoch):
+            if self._published and flock.current:  # else the record belongs to whoever opened the lock by force
                 with suppress(StorageFailed):  # it stays as a leftover, which everybody can tell from a holder
-                    files.remove(self._locks.layout.holder(path))
+                    self._locks.files.remove(self._locks.layout.holder(path))
 
 
 def _release_all(flocks: list[Flock]) -> None:
@@ -158,8 +156,12 @@ class LocalLocks:
     def acquire_now(
         self, path: ScopePath, *, owner: ScopePath | None = None, held: Collection[ScopePath] = ()
     ) -> Lease | None:
-        """One try without waiting; None when somebody is in the way. Otherwise like `acquire`."""
+        """One try without waiting; None when somebody is in the way. Otherwise like `acquire`.
+
+        Blocks for some milliseconds at the worst: while it looks as if somebody only looks.
+        """
         request = _Request(self, path, owner, held)
+        pause = 0.001
         try:
             for _ in range(PASSERS):
                 outcome = request.attempt()
@@ -168,6 +170,8 @@ class LocalLocks:
                 blocker = self._blocker(outcome)
                 if blocker and not blocker.fleeting:
                     return None
+                time.sleep(pause)
+                pause *= 2
             return None
         finally:
             request.close()
