@@ -14,6 +14,7 @@ from typing import Any
 from alchemy.engine.entering import open_nested
 from alchemy.engine.leaving import abandon, finish
 from alchemy.engine.scope import Scope
+from alchemy.engine.signals import halt
 from alchemy.errors import Interrupted, UsageError
 from alchemy.model.text import safe_text
 
@@ -66,6 +67,8 @@ def nested(parent: Scope | None, name: str, fn: Function | None, options: dict[s
                 f"alchemy.run({safe_text(name, 80)!r}) outside a scope",
                 hint='open one first: `async with alchemy("my-app"):`',
             )
+        if parent.interrupted:
+            await halt()
         return open_nested(parent, name, options)
 
     return Opening(opened, fn)

@@ -15,6 +15,7 @@ from alchemy.engine.calls import Stopped, describe
 from alchemy.engine.outputs import Unknown
 from alchemy.engine.props import Resolved, handles_in, resolve
 from alchemy.engine.resource import Resource
+from alchemy.engine.signals import halt
 from alchemy.errors import AlchemyError, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
 from alchemy.model.canonical import digest, normalise
 from alchemy.model.changes import Change, decide
@@ -55,14 +56,14 @@ class Deployment:
         return await asyncio.shield(self.task)
 
     async def wait(self) -> None:
-        """For `await resource`: raises what went wrong; an interrupted one never returns (its waiter is cancelled)."""
+        """For `await resource`: raises what went wrong; the waiter of an interrupted one is cancelled."""
         outcome = await self.finished()
         if outcome.state == "done":
             return
         if outcome.state == "stopped":
             if outcome.error is not None:
                 raise outcome.error
-            await asyncio.get_running_loop().create_future()
+            await halt()
         address = self.resource.address
         if outcome.state == "skipped":
             raise ResourceFailed(address, f"{address} was skipped: {outcome.root} failed")
@@ -100,7 +101,7 @@ class Deployment:
                 raise Stopped
             if before.state != "done":
                 return Outcome("skipped", root=before.root or handle.address)
-        if scope.aborting:
+        if scope.aborting or scope.interrupted:
             raise Stopped
         if scope.phase == "read":
             return self._read()

@@ -37,16 +37,21 @@ async def open_owner(
     if session.phase in ("plan", "read"):
         ledger = Ledger.read(session.store, path, kind)
     else:
-        ledger = await _open_ledger(session, path, kind, options, purpose, lock_path)
+        interrupts.install()
+        try:
+            ledger = await _open_ledger(session, path, kind, options, purpose, lock_path)
+        except BaseException:
+            interrupts.remove()
+            raise
     run = Run(session, ledger)
     stored = ledger.fold.target
     if stored is not None and target is not None and stored.account != target.account and session.phase != "read":
         if ledger.writable:
             ledger.close(outcome="failed", counts={}, failures=[[str(path), "another target"]])
+            interrupts.remove()
         raise different_target(str(path), stored, str(target))
     session.begin(run)
     if ledger.writable:
-        interrupts.install()
         _arm_exit()
     holder = ledger.fold.holder
     run.emit(
@@ -149,7 +154,7 @@ def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
     path = parent.path.child(name)
     if parent.kind is ScopeKind.APPLICATION and name.lower() == "test":
         raise InvalidName("a scope directly below an application cannot be called 'test'", hint="choose another name")
-    if parent.closed or parent.session.calls.stopping.is_set():
+    if parent.closed:
         raise UsageError(f"{parent.path} is finalized: nothing can be opened in it")
     _check_kind(parent.session, path, ScopeKind.NESTED)
     if parent.session.store.files.exists(parent.session.store.layout.journal(path)):

@@ -19,6 +19,14 @@ _CANCELLED_GRACE = 1.0  # seconds for calls in flight when something else than a
 
 async def abandon(scope: Scope, error: BaseException) -> None:
     """`error` is what is being raised; cancellation and signals count as interruption, not as failure."""
+    scope.session.closing += 1  # a signal that comes now must not cut the release off
+    try:
+        await _abandon(scope, error)
+    finally:
+        scope.session.closing -= 1
+
+
+async def _abandon(scope: Scope, error: BaseException) -> None:
     for each in (scope, *scope.all_below()):
         each.aborting = True
     calm = isinstance(error, Exception) and not scope.interrupted

@@ -87,8 +87,8 @@ class Scope:
     # -- members ------------------------------------------------------------------------------------------------
 
     def declare(self, resource: Resource) -> Deployment:
-        if self.session.calls.stopping.is_set() or self.closed:
-            raise UsageError(f"{self.path} takes no more resources: it is finalized or being interrupted")
+        if self.closed:
+            raise UsageError(f"{self.path} takes no more resources: it is finalized")
         if resource.id in self.members.declared:
             raise InvalidName(f"{address_of(self.path, resource.id)} is declared twice", hint="give one another id")
         if resource.id in self.members.children:

@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
-from alchemy.engine.session import Session, open_sessions
+from alchemy.engine.session import open_sessions
+from alchemy.errors import AlchemyError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -24,11 +26,13 @@ class Interrupts:
         self.count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
-        self._draining: asyncio.Task[None] | None = None
+        self.draining: asyncio.Task[None] | None = None  # after it, the program is cancelled
 
     def install(self) -> None:
-        """Called when a session opens its first scope; again is harmless."""
-        if self._loop is not None or threading.current_thread() is not threading.main_thread():
+        """Called before a scope waits for its lock; again is harmless."""
+        if self._loop is not None and not self._loop.is_closed():
+            return
+        if threading.current_thread() is not threading.main_thread():
             return
         loop = asyncio.get_running_loop()
         try:
@@ -57,7 +61,7 @@ class Interrupts:
         assert self._loop is not None
         for session in open_sessions():
             session.calls.stopping.set()
-        self._draining = self._loop.create_task(self._drain())
+        self.draining = self._loop.create_task(self._drain())
 
     async def _drain(self) -> None:
         sessions = open_sessions()
@@ -70,7 +74,8 @@ class Interrupts:
         for session in sessions:
             for run in list(session.runs.values()):
                 if run.ledger.writable and run.ledger.failure is None:
-                    await run.ledger.flush()
+                    with suppress(AlchemyError):  # said when the scope is left
+                        await run.ledger.flush()
         if self._main is not None and not self._main.done() and not any(s.closing for s in sessions):
             self._main.cancel()
 
@@ -78,5 +83,9 @@ class Interrupts:
 interrupts = Interrupts()
 
 
-def interrupted(session: Session) -> bool:
-    return session.calls.stopping.is_set()
+async def halt() -> NoReturn:
+    """For a program that goes on after the stop: it waits for its cancellation, and is cancelled again after that."""
+    draining = interrupts.draining
+    if draining is not None and not draining.done():
+        await asyncio.get_running_loop().create_future()
+    raise asyncio.CancelledError
