@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from alchemy import AlchemyError, Context, Outputs, Resource, alchemy, output, prop
+from alchemy import Context, Outputs, Resource, alchemy, output, prop
 
 _clients: list[httpx.AsyncClient] = []
 
@@ -77,6 +76,14 @@ def say_finally() -> None:
 
 
 async def main() -> None:
+    try:
+        await deploy()
+    finally:
+        for each in _clients:
+            await each.aclose()
+
+
+async def deploy() -> None:
     stage = os.environ.get("ITEMS_STAGE", "prod")
     async with alchemy(
         "crash",
@@ -91,13 +98,7 @@ async def main() -> None:
             print(f"declared in {scope.path}", flush=True)
         finally:
             say_finally()
-    for each in _clients:
-        await each.aclose()
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except AlchemyError as error:
-        print(f"{type(error).__name__}: {error} | {error.hint}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    asyncio.run(main())

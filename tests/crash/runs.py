@@ -110,6 +110,11 @@ class Running:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def said(self) -> str:
+        """Its standard error so far."""
+        return os.pread(self._err.fileno(), 1_000_000, 0).decode(errors="replace")
+
     def send(self, number: signal.Signals) -> None:
         """Nothing happens when it has ended already."""
         if self.alive:

@@ -106,8 +106,8 @@ class Cloud:
                 body = json.loads(await reader.readexactly(length)) if length else {}
                 if not await self._answer(method, target, body, writer):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
-            pass  # cut off by a kill: what was asked is under way all the same
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ValueError):
+            pass  # cut off by a kill or by the end of the test: what was asked is under way all the same
         finally:
             writer.close()
 
