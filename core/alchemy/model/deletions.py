@@ -83,7 +83,7 @@ def plan_deletions(
         action = Action.FORGET if _forgotten(row) else Action.DELETE
         blocked = "it is protected" if row.protect and not row.former and action is Action.DELETE else ""
         doomed[row.key] = Deletion(row, why, action, blocked)
-    for row in everything:
+    for row in sorted(everything, key=lambda row: row.key):
         if row.key in doomed:
             continue
         for needed in row.depends_on:
@@ -121,12 +121,10 @@ def _waves(doomed: dict[str, Deletion]) -> tuple[tuple[tuple[Deletion, ...], ...
     ready = [key for key in left if not users[key]]
     while left:
         if not ready:
-            cyclic = [key for key in left if uses[key] & left.keys()]
-            oldest = min(cyclic, key=lambda key: left[key].row.seq)
-            for target in uses[oldest] & left.keys():
-                notes.append(f"{left[oldest].address} and {left[target].address} use each other: order by age")
-                users[target].discard(oldest)
-                uses[oldest].discard(target)
+            older, newer = _edge_to_drop(left, users)
+            notes.append(f"{left[older].address} and {left[newer].address} use each other: order by age")
+            users[newer].discard(older)
+            uses[older].discard(newer)
             ready = [key for key in left if not users[key]]
             continue
         wave = sorted((left.pop(key) for key in ready), key=_rank)
@@ -139,6 +137,20 @@ def _waves(doomed: dict[str, Deletion]) -> tuple[tuple[tuple[Deletion, ...], ...
                     following.append(target)
         ready = following
     return tuple(waves), tuple(notes)
+
+
+def _edge_to_drop(left: dict[str, Deletion], users: dict[str, set[str]]) -> tuple[str, str]:
+    """(user, used) of one circle: the oldest row in it gives way. Everything left is used by something left."""
+
+    def age(key: str) -> tuple[int, str]:
+        return left[key].row.seq, key
+
+    path = [min(left, key=age)]
+    while (following := min(users[path[-1]], key=age)) not in path:
+        path.append(following)
+    circle = path[path.index(following) :]  # each is used by the next, the last by the first
+    place = circle.index(min(circle, key=age))
+    return circle[place], circle[place - 1]
 
 
 def _rank(step: Deletion) -> tuple[int, int]:
