@@ -70,7 +70,8 @@ def decide(before: ResourceState | None, desired: Desired) -> Change:
         return change(Action.REPLACE, "last replacement did not finish", resume=True)
     if before.props_hash == desired.props_hash and not desired.unknown:
         if before.status is Status.UPDATING:
-            return change(Action.UPDATE, "last update did not finish", resume=True)
+            verb = Action.UPDATE if desired.updatable else Action.REPLACE
+            return change(verb, "last update did not finish", resume=True)
         save = _flags(before) != (
             desired.depends_on,
             desired.protect,
