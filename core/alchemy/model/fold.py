@@ -142,10 +142,10 @@ class Fold:
         fold = cls(path=data["scope"], seq=data["seq"], epoch=data["epoch"], serial=data["serial"])
         fold.prev, fold.lineage, fold.declared = data["prev"], data["lineage"], data["declared"]
         for item in data["scopes"]:
-            stamp = Stamp(*item.pop("at"))
-            fold._set_scope(ScopeState.from_json(item), stamp)
+            plain = {name: value for name, value in item.items() if name != "at"}
+            fold._set_scope(ScopeState.from_json(plain), Stamp(*item["at"]))
         for item in data["resources"]:
-            stamp = Stamp(*item.pop("at"))
-            fold.set_row(ResourceState.from_json(item), stamp)
+            plain = {name: value for name, value in item.items() if name != "at"}
+            fold.set_row(ResourceState.from_json(plain), Stamp(*item["at"]))
         fold.next_seq = max(fold.next_seq, data["next_seq"])
         return fold
