@@ -124,12 +124,15 @@ def decode(line: bytes) -> tuple[Record, str]:
     check = hashlib.sha256(raw).hexdigest()
     if check[:_CHECK].encode() != line[-len(_TAIL) - _CHECK : -len(_TAIL)]:
         raise BadLine("the checksum does not match")
-    data = orjson.loads(raw)
-    if data["v"] > FORMAT:
-        raise BadLine(f"format {data['v']} is newer than this version reads ({FORMAT})")
-    body = {key: value for key, value in data.items() if key not in _FIELDS}
-    values = {name: data[name] for name in _FIELDS}
-    values["ops"] = tuple(values["ops"])
+    try:
+        data = orjson.loads(raw)
+        if data["v"] > FORMAT:
+            raise BadLine(f"format {data['v']} is newer than this version reads ({FORMAT})")
+        body = {key: value for key, value in data.items() if key not in _FIELDS}
+        values = {name: data[name] for name in _FIELDS}
+        values["ops"] = tuple(values["ops"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadLine("the checksum matches, and it is no record: not written by this tool") from error
     return Record(**values, body=body), check
 
 
