@@ -6,6 +6,7 @@ Neighbours: `options` is what every command takes, `failures` turns what went wr
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -140,10 +141,7 @@ def cloud() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and call; whatever happens becomes an exit code here, without a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks is no reason to fail
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         with root.make_context("alchemy", list(arguments)) as ctx:
             code = root.invoke(ctx)
@@ -151,3 +149,11 @@ def run(arguments: Sequence[str]) -> int:
     except BaseException as error:
         return failures.report(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _prepare_streams() -> None:
+    """A stream that is closed, or an encoding that lacks a character, is no reason to fail."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
+        getattr(sys, name).reconfigure(errors="backslashreplace")

@@ -15,7 +15,8 @@ def ask(word: str, what: str, *, yes: bool) -> None:
         return
     if not (sys.stdin.isatty() and is_terminal(sys.stderr)):
         raise UsageError(
-            f"{safe_text(what, 200)} has to be confirmed, and there is no terminal to ask on", hint="add --yes"
+            f"to {safe_text(what, 200)} has to be confirmed, and there is no terminal to ask on: nothing was done",
+            hint="add --yes",
         )
     sys.stderr.write(f"Type {safe_text(word, 80)} to {safe_text(what, 200)}: ")
     sys.stderr.flush()

@@ -75,7 +75,7 @@ def _stored(given: Given, what: str, stage: str, options: dict[str, Any], *, yes
         path = path.child(stage)
     chosen = given.options(**options)
     plans = plan_destroy(given.root, path)
-    if not given.quiet:
+    if not (yes or given.quiet):
         _say(f"{path}: target: {wiring.describe_target(given.root, chosen)[0]}")
     if _show(plans):
         _ask([path], yes=yes)

@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 lock held, 4 state invalid, 5 refused, 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import sysconfig
 import traceback
@@ -13,11 +15,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from alchemy.cli.tones import Line, coloured, joined, line
-from alchemy.cli.wording import LONGEST
+from alchemy.cli.wording import LONGEST, failure
 from alchemy.errors import AlchemyError, ProgramFailed, ResourceFailed, RunFailed, UsageError
 from alchemy.model.text import safe_block, safe_text
 
 INTERRUPTED = 130
+_UNWRITABLE = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO)
 _CORE = str(Path(__file__).parents[1])
 
 
@@ -50,16 +53,21 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     usage = 1 if "--detailed-exitcode" in arguments else 2  # there, 2 means that there are changes
     if isinstance(error, AlchemyError):
         _print(lines_of(error, told))
+        if isinstance(error, UsageError):
+            return usage
         if verbose:
             _print_trace(error)
-        return usage if isinstance(error, UsageError) else error.exit_code
+        return error.exit_code
     from alchemy.cli import typed
 
     said = typed.explain(error)
     if said is not None:
         _print(said)
         return usage
-    if _users_frames(error):
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+        _print([line(("error: ", "bad"), f"the output cannot be written: {error.strerror}")])
+        _drop_output()
+    elif _users_frames(error):
         _print(_of_user(error))
     else:
         _print(_unforeseen(error))
@@ -110,7 +118,7 @@ def lines_of(error: AlchemyError, told: Collection[str] = ()) -> Iterator[Line]:
     if isinstance(error, RunFailed):
         for address, why in error.failures:
             if address not in told:
-                yield line("  ", address, f": {safe_text(why, LONGEST)}")
+                yield line("  ", failure(address, why))
     cause = error.__cause__
     if isinstance(error, ProgramFailed) and cause is not None:
         yield from _frames(cause)
@@ -138,7 +146,7 @@ def _named(error: BaseException) -> str:
 def _frames(error: BaseException) -> Iterator[Line]:
     """As Python writes them, with the frames of the program and its own modules only."""
     for frame in _users_frames(error):
-        yield line((f"  File {_short(frame.filename)}, line {frame.lineno}, in {frame.name}", "dim"))
+        yield line((f'  File "{_short(frame.filename)}", line {frame.lineno}, in {frame.name}', "dim"))
         if frame.line:
             yield line(f"    {frame.line}")
     if isinstance(error, BaseExceptionGroup):
@@ -174,3 +182,8 @@ def _print(said: Iterator[Line] | list[Line]) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody reads stderr; the exit code still says it
         return
+
+
+def _drop_output() -> None:
+    """Else the interpreter tries the same bytes again when it leaves, and says so in its own words."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,12 +20,19 @@ from alchemy.settings import Options, Project, base_options, find_project
 Function = TypeVar("Function", bound=Callable[..., Any])
 _HOUR, _LONGEST_DELAY = 3_600_000, 300_000  # ms; what `settings` takes at most, in seconds there
 
+
+class Whole(click.IntRange):
+    """Named for people: click would say "integer range"."""
+
+    name = "whole number"
+
+
 SHARED = (
     click.option("--state-dir", metavar="DIR", help="Where the state is.  [default: .alchemy of the project]"),
-    click.option("--lock-timeout", metavar="MS", type=click.IntRange(0, _HOUR), help="Wait for a lock this long."),
+    click.option("--lock-timeout", metavar="MS", type=Whole(0, _HOUR), help="Wait for a lock this long."),
     click.option("--no-lock", is_flag=True, help="Take no lock: the later run wins, the earlier one stops."),
-    click.option("--max-retries", metavar="N", type=click.IntRange(0), help="Tries after a failed destruction."),
-    click.option("--retry-delay", metavar="MS", type=click.IntRange(0, _LONGEST_DELAY), help="Before the first retry."),
+    click.option("--max-retries", metavar="N", type=Whole(0), help="Tries after a failed destruction."),
+    click.option("--retry-delay", metavar="MS", type=Whole(0, _LONGEST_DELAY), help="Before the first retry."),
     click.option("--continue-on-error/--stop-on-error", default=None, help="While deleting, after a failure."),
     click.option("--plain", is_flag=True, help="No colour, no boxes, nothing that moves."),
     click.option("-v", "--verbose", is_flag=True, help="Each call, retry and unchanged resource too."),

@@ -61,6 +61,7 @@ def document(ran: Ran) -> dict[str, Any]:
             "changes": [_change(change) for change in made.planned],
             "deletions": [_deletion(step) for step in _deletions(made)],
             "counts": dict(_counts(made)),
+            "failures": [list(pair) for pair in made.failures],
         }
         for made in ran.runs
     ]
@@ -98,13 +99,14 @@ def _deletions(made: Run) -> list[Deletion]:
 
 def _counts(made: Run) -> Counter[str]:
     counts: Counter[str] = Counter(str(change.action) for change in made.planned)
+    counts["failed"] += len(made.failures)
     for step in _deletions(made):
         counts["blocked" if step.blocked else str(step.action)] += 1
-    return counts
+    return +counts
 
 
 def _changes(made: Run) -> bool:
-    return any(number for action, number in _counts(made).items() if action != "keep")
+    return any(number for action, number in _counts(made).items() if action not in ("keep", "failed"))
 
 
 def _show(page: Page, made: Run, *, verbose: bool) -> None:
@@ -136,7 +138,7 @@ def count_line(counts: Counter[str]) -> str:
     """`2 to create, 1 to delete, 3 unchanged`."""
     order = ("create", "adopt", "update", "replace", "delete", "forget")
     words = [f"{counts[action]:,} to {action}" for action in order if counts[action]]
-    words += [f"{counts['blocked']:,} blocked"] if counts["blocked"] else []
+    words += [f"{counts[outcome]:,} {outcome}" for outcome in ("blocked", "failed") if counts[outcome]]
     if not words:
         return f"no changes, {counts['keep']:,} unchanged"
     return ", ".join([*words, f"{counts['keep']:,} unchanged"])

@@ -116,4 +116,9 @@ def result(signs: Signs, event: RunEnded, purpose: str) -> Line:
 
 def failures(signs: Signs, pairs: list[tuple[str, str]]) -> Iterator[Line]:
     for address, why in pairs:
-        yield line(("  " + signs.failed + " ", "bad"), address, (f": {safe_text(why, LONGEST)}", ""))
+        yield line((f"  {signs.failed} ", "bad"), failure(address, why))
+
+
+def failure(address: str, why: str) -> str:
+    """The address once, also where the cause begins with it."""
+    return f"{address}: {safe_text(why.removeprefix(f'{address}: '), LONGEST)}"

@@ -28,6 +28,8 @@ from alchemy.operations.shapes import ResourceNode, ScopeNode, View
 def state(given: Given, scope: str, resource: str | None, json_: bool) -> None:
     """Show what is stored of SCOPE: its own document and the resources in it; with RESOURCE, that one's document.
 
+    RESOURCE is the id of a resource in SCOPE or below it.
+
     Exit code 4 when something in it is unreadable or was edited by hand.
     """
     workspace, view = look(given)
@@ -53,7 +55,11 @@ def _find(view: View, scope: str, resource: str | None) -> ScopeNode | ResourceN
     node = find(view, scope)
     if isinstance(node, ResourceNode):
         raise UsageError(f"{safe_text(scope, 200)} is a resource itself", hint="leave the second argument out")
-    return find(view, f"{scope}/{resource}")
+    inside = [address for address in below(view, (node.path,))[1] if address.state.id == resource]
+    if len(inside) > 1 and f"{scope}/{resource}" not in view.resources:
+        places = ", ".join(safe_text(found.state.address) for found in inside)
+        raise UsageError(f"{safe_text(resource, 80)} is in more than one scope: {places}", hint="name one of these")
+    return inside[0] if len(inside) == 1 else find(view, f"{scope}/{resource}")
 
 
 def _laid_out(text: str) -> str:
