@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ for number in range(count):
     ):
         print(json.dumps([path, name, cloud.send("POST", path, json=body).status_code]), flush=True)
     cloud.send("PUT", f"r2/buckets/{name}/objects/k", content=b"v" * 5000)
+    cloud.upload("shared", {})  # reads what is there before it writes
 """
 
 
@@ -69,6 +72,8 @@ def test_two_processes_creating_the_same_names_agree_on_one_winner_each(tmp_path
     cloud = Cloud(directory)
     assert cloud.account in accounts
     assert len(cloud.result("GET", "d1/database")) == 15
+    versions = cloud.result("GET", "workers/scripts/shared/versions?per_page=100")["items"]
+    assert [version["number"] for version in versions] == list(range(2 * 15, 0, -1))
 
 
 def test_a_kill_at_any_moment_leaves_what_was_answered_and_nothing_torn(tmp_path: Path) -> None:
@@ -117,6 +122,28 @@ def test_a_directory_removed_while_it_is_served_becomes_a_new_empty_cloud(cloud:
     assert account == account_id(cloud.directory, create=False)
     assert cloud.result("GET", f"/accounts/{account}/d1/database") == []
     assert cloud.refusal("GET", "d1/database") == (403, 9109)
+
+
+def test_a_directory_replaced_by_another_process_is_seen_at_once(cloud: Cloud) -> None:
+    cloud.result("POST", "d1/database", json={"name": "old"})
+    shutil.rmtree(cloud.directory)
+    other = Cloud(cloud.directory)
+    other.result("POST", "d1/database", json={"name": "new"})
+    listed = cloud.result("GET", f"/accounts/{other.account}/d1/database")
+    assert [one["name"] for one in listed] == ["new"]
+
+
+def test_everybody_who_asks_first_gets_the_same_account_id(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as crowd:
+        for number in range(25):
+            start = threading.Barrier(8)
+
+            def ask(directory: Path, start: threading.Barrier) -> str | None:
+                start.wait()
+                return account_id(directory)
+
+            asked = [crowd.submit(ask, tmp_path / str(number), start) for _ in range(8)]
+            assert len({future.result() for future in asked}) == 1
 
 
 def test_a_writer_elsewhere_makes_the_cloud_answer_busy_not_wrong(

@@ -90,6 +90,20 @@ def test_a_body_is_json_whatever_its_type_says(
     assert cloud.result("POST", path, content=json.dumps(good), headers=headers)
 
 
+def test_json_too_deep_to_be_answered_again_is_refused(cloud: Cloud) -> None:
+    namespace = cloud.result("POST", "storage/kv/namespaces", json={"title": "cache"})["id"]
+    queue = cloud.result("POST", "queues", json={"queue_name": "jobs"})["queue_id"]
+    for depth, status in ((90, 200), (300, 400)):
+        deep = "[" * depth + "]" * depth
+        bulk = f'[{{"key": "k", "value": "v", "metadata": {deep}}}]'
+        answers = [
+            cloud.send("PUT", f"storage/kv/namespaces/{namespace}/bulk", content=bulk),
+            cloud.send("POST", f"queues/{queue}/messages", content=f'{{"body": {deep}}}'),
+        ]
+        assert [answer.status_code for answer in answers] == [status, status]
+    assert cloud.result("GET", f"storage/kv/namespaces/{namespace}/keys")[0]["metadata"]
+
+
 def test_a_body_above_the_limit_is_refused_before_it_is_read(cloud: Cloud) -> None:
     headers = {"content-length": str(200 * 1024 * 1024)}
     assert cloud.refusal("POST", DATABASES, content=b"x", headers=headers) == (413, 10027)
