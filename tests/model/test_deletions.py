@@ -99,7 +99,8 @@ def test_an_orphan_that_a_survivor_still_uses_is_blocked() -> None:
 
 
 def test_what_is_retained_or_adopted_is_forgotten_and_never_blocked() -> None:
-    for flag in ({"retain": True}, {"adopted": True}, {"on_destroy": "forget"}):
+    flags: list[dict[str, Any]] = [{"retain": True}, {"adopted": True}, {"on_destroy": "forget"}]
+    for flag in flags:
         made = plan([row(DB.address, protect=True, **flag), API], API.address)
         assert [(step.action, step.blocked) for step in made.deletions] == [(Action.FORGET, "")], flag
 
@@ -169,7 +170,8 @@ def stored_states(draw: st.DrawFn) -> tuple[list[ResourceState], set[str]]:
     """Edges may point anywhere, also in circles, to themselves and to rows that are not there."""
     count = draw(st.integers(1, 9))
     addresses = [f"{draw(st.sampled_from(PLACES))}/r{n}" for n in range(count)]
-    flag = st.sampled_from([{}, {}, {}, {"protect": True}, {"retain": True}, {"adopted": True}, {"kept": True}])
+    flags: list[dict[str, Any]] = [{}, {}, {}, {"protect": True}, {"retain": True}, {"adopted": True}, {"kept": True}]
+    flag = st.sampled_from(flags)
     rows: list[ResourceState] = []
     for number, address in enumerate(addresses):
         uses = draw(st.lists(st.sampled_from([*addresses, at("gone")]), max_size=3, unique=True))
