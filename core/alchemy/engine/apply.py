@@ -15,12 +15,12 @@ from alchemy.engine.props import Reference
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
 from alchemy.engine.validation import check_props
-from alchemy.errors import UsageError
+from alchemy.errors import Refused, UsageError
 from alchemy.model.canonical import normalise
 from alchemy.model.changes import Change, as_former, decide
 from alchemy.model.events import ChangeStarted
 from alchemy.model.naming import physical_name, plain_name
-from alchemy.model.records import Op, Put
+from alchemy.model.records import Drop, Op, Put
 from alchemy.model.values import Action, Desired, ResourceState, ScopeState, Status
 from alchemy.settings import Options
 
@@ -63,6 +63,7 @@ class _Work:
         self.resource = resource
         self.options = options
         self.started = self.ledger.store.clock.elapsed()
+        self.own_name: str = getattr(resource, "name", None) or "" if "name" in resource._fields else ""
 
     async def do(self) -> dict[str, Any]:
         before = self.change.before
@@ -85,14 +86,14 @@ class _Work:
 
     def _new_row(self, generation: int, status: Status, name: str = "") -> ResourceState:
         wish = self.wish
-        own = getattr(self.resource, "name", None) if "name" in self.resource._fields else None
         limit = type(self.resource).name_limit
+        name = name or self.own_name or physical_name(self.ledger.fold.lineage, wish.address, generation, limit)
         return self._with_wish(
             ResourceState(
                 address=wish.address,
                 kind=wish.kind,
                 status=status,
-                physical_name=name or own or physical_name(self.ledger.fold.lineage, wish.address, generation, limit),
+                physical_name=name,
                 token=uuid.uuid4().hex,
                 props=wish.props,
                 props_hash=wish.props_hash,
@@ -129,7 +130,8 @@ class _Work:
 
     def _result(self, row: ResourceState, action: str, outputs: dict[str, Any]) -> dict[str, Any]:
         wish = self.wish
-        done = replace(row, status=Status.READY, outputs=outputs, error="", pending=None)
+        name = self.own_name or row.physical_name  # an update may have renamed it
+        done = replace(row, status=Status.READY, outputs=outputs, error="", pending=None, physical_name=name)
         done = replace(done, props=wish.props, props_hash=wish.props_hash)
         took = self.ledger.store.clock.elapsed() - self.started
         self.ledger.record([Put(_stamped(self.run, done), "result", action, took=took)])
@@ -137,25 +139,44 @@ class _Work:
         return outputs
 
     def _failed(self, row: ResourceState, action: str, error: Exception) -> None:
-        """The intent stays, with the reason: the next run looks before it acts."""
+        """The intent stays, with the reason: the next run looks before it acts. A refused create made nothing."""
         took = self.ledger.store.clock.elapsed() - self.started
         failed = _stamped(self.run, replace(row, error=describe(error)))
-        self.ledger.record([Put(failed, "failed", action, took=took)])
+        ops: list[Op] = [Put(failed, "failed", action, took=took)]
+        if isinstance(error, Refused) and row.status is Status.CREATING:
+            ops.append(Drop(row.address, kind=row.kind, action=str(Action.FORGET)))
+        self.ledger.record(ops)
 
     # -- verbs --------------------------------------------------------------------------------------------------
 
     async def _create(self, before: ResourceState | None, action: str) -> dict[str, Any]:
         """`before`: the intent an earlier run left, or None."""
         status = Status.REPLACING if action == Action.REPLACE else Status.CREATING
-        if before is None:
-            row = self._new_row(0, status)
-        else:
+        row = self._new_row(0, status)
+        if before is not None:
             # Same token, same name: it may exist. The props in the row are those it would have been made with.
-            row = replace(self._with_wish(before), status=status, error="")
-            row = replace(row, props=before.props, props_hash=before.props_hash)
+            old = replace(self._with_wish(before), status=status, error="")
+            if self._renamed(old) and await self._look(old) is None:
+                before, row = None, replace(self._new_row(old.generation, status), seq=old.seq)
+            else:
+                row = old
+        if before is None and not self.wish.adopt:
+            await self._refuse_taken(row)
         row = self._numbered(row)
         await self._intend(row, action)
         return await self._create_announced(row, action, look_first=before is not None)
+
+    def _renamed(self, row: ResourceState) -> bool:
+        return "name" in self.resource._fields and row.props.get("name") != self.wish.props.get("name")
+
+    async def _refuse_taken(self, row: ResourceState) -> None:
+        """What has an explicit name before our intent is somebody's; after it nobody could tell."""
+        as_made = type(self.resource).restore(row)
+        if self.own_name and await self._try(lambda _: call(self.run, as_made.read, row), row) is not None:
+            raise Refused(
+                f"{row.physical_name} exists already and was not made by this resource",
+                hint="choose another name, or take it over with adopt=True",
+            )
 
     def _numbered(self, row: ResourceState) -> ResourceState:
         if row.seq:
@@ -164,8 +185,10 @@ class _Work:
         return replace(row, seq=self.ledger.fold.next_seq - 1)
 
     async def _create_announced(self, row: ResourceState, action: str, *, look_first: bool) -> dict[str, Any]:
+        repeat = type(self.resource).idempotent and not self._renamed(row)
+
         async def attempt(number: int) -> tuple[dict[str, Any], bool]:
-            if (look_first or number) and not type(self.resource).idempotent:
+            if (look_first or number) and not repeat:
                 found = await self._look(row)
                 if found is not None:
                     return found, True
@@ -213,10 +236,7 @@ class _Work:
         self.resource.__dict__["outputs"] = dict(stored.outputs)
 
         async def attempt(_: int) -> dict[str, Any]:
-            async def update(ctx: Any) -> Any:
-                return await self.resource.update(ctx, before)
-
-            return self._outputs(await call(self.run, update, row))
+            return self._outputs(await call(self.run, lambda ctx: self.resource.update(ctx, before), row))
 
         try:
             outputs = await self._try(attempt, row)
@@ -228,10 +248,8 @@ class _Work:
 
     async def _adopt(self) -> dict[str, Any] | None:
         """Takes over an object of the explicit or the plain name; None when there is none."""
-        name = plain_name(self.wish.address, type(self.resource).name_limit)
-        row = replace(self._numbered(self._new_row(0, Status.READY, name="")), adopted=True)
-        if "name" not in self.resource._fields or not getattr(self.resource, "name", None):
-            row = replace(row, physical_name=name)
+        name = self.own_name or plain_name(self.wish.address, type(self.resource).name_limit)
+        row = replace(self._numbered(self._new_row(0, Status.READY, name)), adopted=True)
         found = await self._look(row)
         if found is None:
             return None
@@ -253,8 +271,9 @@ class _Work:
             # One name, one object: the old one has to go first.
             await delete_row(self.run, former, self.options, reason=self.change.reason, stored=before)
             await self._intend(row, action)
-            return await self._create_announced(row, action, look_first=False)
-        await self._intend(row, action, Put(former))
+        else:
+            await self._refuse_taken(row)
+            await self._intend(row, action, Put(former))
         return await self._create_announced(row, action, look_first=False)
 
     # -- tries --------------------------------------------------------------------------------------------------
