@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import finalize as deleting
@@ -165,15 +166,18 @@ class Scope:
 
     async def settle(self) -> None:
         """Until every resource declared in this scope and below has its outcome."""
-        prefix = self.path
-        pending = [d.task for d in self.run_state.deployments if prefix.holds(d.scope.path)]
+        pending = [d.task for d in self.run_state.deployments if self.path.holds(d.scope.path)]
         if pending:
             await asyncio.wait(pending)
 
     def deletion_plan(self, *, destroy: bool = False) -> DeletionPlan:
         """What ending this scope now would delete."""
         fold, prefix = self.run_state.ledger.fold, str(self.path)
-        rows = fold.below(prefix)
+        wished = {c.address: c.desired.depends_on for c in self.run_state.planned if c.desired} if not destroy else {}
+        rows = [
+            replace(row, depends_on=wished[row.address]) if row.address in wished and not row.former else row
+            for row in fold.below(prefix)
+        ]
         scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
         alive: set[str] = set()
         entered: set[str] = set()

@@ -19,6 +19,7 @@ from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import is_gone, lock_view
 from alchemy.store.layout import Layout
+from alchemy.store.opening import lost_records
 from alchemy.store.reader import JournalReader
 from alchemy.store.views import examine, read_view
 
@@ -46,6 +47,7 @@ class Owner:
         self._seen: dict[Path, tuple[tuple[int, int, int], str]] = {}  # view -> (stat, problem)
         self._view: RunView | None = None
         self._built: object = None
+        self._compared: tuple[object, str] = (None, "")  # what the journal's end was compared with, and the finding
 
     @property
     def alive(self) -> bool:
@@ -56,8 +58,8 @@ class Owner:
         """True when anything that is shown changed."""
         self.has_journal = self._files.exists(self._layout.journal(self.path))
         try:
-            grown = self._reader.poll() if self.has_journal else False
-            problem = ""
+            grown = self._reader.poll()
+            problem = self._lost_records()
         except AlchemyError as error:
             grown, problem = False, f"{error.message}. {error.hint}"
         fold = self._reader.fold
@@ -75,6 +77,20 @@ class Owner:
         self.active = self._view if live else None
         self._build(live, dict(looked))
         return True
+
+    def _lost_records(self) -> str:
+        """A journal that is shorter than a view says never shows as an empty scope."""
+        fold, path = self._reader.fold, self._layout.scope_view(self.path)
+        mark = (fold.seq, self._reader.reloaded, self._files.size(path))
+        if mark == self._compared[0] and not self._reader.reloaded:
+            return self._compared[1]
+        thorough = (self._reader.reloaded and not self._reader.clean) or not fold.seq
+        error = lost_records(self._files, self._layout, fold, thorough=thorough)
+        if error is not None and self._reader.poll():  # the run that is writing was faster than we
+            self._view = None  # its events were in the first poll and in this one: read them again
+            error = lost_records(self._files, self._layout, self._reader.fold, thorough=thorough)
+        self._compared = (mark, f"{error.message}. {error.hint}" if error else "")
+        return self._compared[1]
 
     def _at_work(self, holder: Holder | None) -> bool:
         """The lock's verdict; where a run takes no lock, its process."""

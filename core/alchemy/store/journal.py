@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from alchemy.errors import AlchemyError, Fenced, LockHeld, StateInvalid, StorageFailed
+from alchemy.errors import AlchemyError, Fenced, LockHeld, StorageFailed
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Emit, Op, Put, Record, encode
@@ -23,8 +23,8 @@ from alchemy.store.clock import Clock
 from alchemy.store.copies import wants_snapshot, write_snapshot
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.opening import Loaded, damaged, epoch_numbers, load
-from alchemy.store.views import Views, newest_stamp
+from alchemy.store.opening import Loaded, load, lost_records
+from alchemy.store.views import Views
 
 LINGER = 0.05  # seconds that results wait for company when nobody awaits them
 
@@ -66,9 +66,9 @@ class LocalJournal:
         body: dict[str, Any],
     ) -> LocalJournal:
         """Claims the next epoch and writes its opener durably. `ops` sees the fold and adds rows to the opener."""
-        files.make_directory(layout.journal(path))
         before = load(files, layout, path)
         _refuse_lost_records(files, layout, before)
+        files.make_directory(layout.journal(path))
         epoch = (before.epochs[-1] if before.epochs else before.fold.epoch) + 1
         try:
             descriptor = files.create(layout.epoch(path, epoch), b"")
@@ -83,6 +83,9 @@ class LocalJournal:
         journal._descriptor = descriptor
         fold = loaded.fold
         seals = {str(e): loaded.end if e == loaded.last else 0 for e in loaded.unsealed}
+        for sealed, size in seals.items():
+            if size:  # its run may have been killed before it synced what we read and are going to build on
+                files.sync_file(layout.epoch(path, int(sealed)))
         full = {**body, "holder": holder(epoch).to_json(), "seals": seals}
         full["lineage"] = fold.lineage or uuid.uuid4().hex
         recheck = not loaded.clean or (fold.holder is not None and fold.holder.boot_id != full["holder"]["boot_id"])
@@ -232,19 +235,6 @@ class LocalJournal:
 
 
 def _refuse_lost_records(files: Files, layout: Layout, loaded: Loaded) -> None:
-    """A view is only ever written after its record was durable: one that is ahead proves that records are gone."""
-    fold = loaded.fold
-    newest = newest_stamp(files, layout, fold, thorough=not loaded.clean)
-    if newest is None or newest[0].seq <= fold.seq:
-        return
-    stamp, path = newest
-    directory = layout.journal(fold.path)
-    if not epoch_numbers(files, layout, fold.path) and not fold.seq:
-        raise StateInvalid(
-            f"{safe_text(path)} was written from a journal that is missing or empty: {safe_text(directory)}",
-            hint="nothing was changed; put the journal directory back from your own copy",
-        )
-    raise damaged(
-        layout.epoch(fold.path, stamp.epoch),
-        f"it ends at record {fold.seq}, but {safe_text(path.relative_to(layout.root))} was written from {stamp.seq}",
-    )
+    error = lost_records(files, layout, loaded.fold, thorough=not loaded.clean)
+    if error is not None:
+        raise error

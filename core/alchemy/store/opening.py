@@ -20,6 +20,7 @@ from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
+from alchemy.store.views import newest_stamp
 
 _EPOCH = re.compile(r"(\d{6,})\.jsonl")
 
@@ -83,6 +84,27 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
         raise damaged(layout.epoch(path, fold.epoch), "its first record is gone, and a snapshot was taken from it")
     loaded.unsealed = [epoch for epoch in wanted if epoch not in limits and epoch >= loaded.last]
     return loaded
+
+
+def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> StateInvalid | None:
+    """A view is only ever written after its record was durable: one that is ahead proves that records are gone.
+
+    `thorough` looks at every view, not only at the owner's own.
+    """
+    newest = newest_stamp(files, layout, fold, thorough=thorough)
+    if newest is None or newest[0].seq <= fold.seq:
+        return None
+    stamp, path = newest
+    directory = layout.journal(fold.path)
+    if not fold.seq and not epoch_numbers(files, layout, fold.path):
+        return StateInvalid(
+            f"{safe_text(path)} was written from a journal that is missing or empty: {safe_text(directory)}",
+            hint="nothing was changed; put the journal directory back from your own copy",
+        )
+    return damaged(
+        layout.epoch(fold.path, stamp.epoch),
+        f"it ends at record {fold.seq}, but {safe_text(path.relative_to(layout.root))} was written from {stamp.seq}",
+    )
 
 
 def _opener(raw: bytes, epoch: int) -> Record | None:

@@ -30,6 +30,7 @@ class JournalReader:
         self.records: list[Record] = []  # what the last poll found
         self.reloaded = False  # the last poll read everything anew
         self.torn = 0
+        self.clean = False  # as of the last reload: the newest run was released and nothing is torn
 
     def poll(self) -> bool:
         """True when something changed. StateInvalid when the journal is damaged."""
@@ -46,7 +47,7 @@ class JournalReader:
         loaded = load(self._files, self._layout, self.path)
         self._names, self._void = loaded.epochs, loaded.void
         self.fold, self._epoch, self._offset, self.torn = loaded.fold, loaded.last, loaded.end, loaded.torn
-        self.reloaded = True
+        self.clean, self.reloaded = loaded.clean, True
         return before != (self.fold.seq, self.fold.prev)
 
     def _read_on(self) -> bool:
