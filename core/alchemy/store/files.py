@@ -108,6 +108,15 @@ class Files:
             else:
                 os.fdatasync(descriptor)
 
+    def sync_file(self, path: Path) -> None:
+        """What another process wrote and perhaps never synced."""
+        with _named(path, "sync"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                self.sync(descriptor, path)
+            finally:
+                os.close(descriptor)
+
     def sync_directory(self, directory: Path) -> None:
         with _named(directory, "sync"):
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
