@@ -155,7 +155,8 @@ class Deployment:
             sources |= resolved.sources
             if resolved.unknown:
                 unknown.add(name)
-        inputs = normalise(resource.inputs(), f"{resource.address}.inputs")
+        # Destroying needs no file that the props point at: it may be gone already.
+        inputs = {} if scope.phase == "destroy" else normalise(resource.inputs(), f"{resource.address}.inputs")
         if inputs:
             stored["$inputs"] = inputs
         timeout = scope.options.timeout if resource.timeout is None else float(resource.timeout)
