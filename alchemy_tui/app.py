@@ -23,6 +23,7 @@ from alchemy.model.text import safe_text
 from alchemy.operations.shapes import View
 from alchemy_tui import theme
 from alchemy_tui.present.glyphs import ASCII
+from alchemy_tui.present.run import count_words
 from alchemy_tui.present.scene import Scene, scene_of
 from alchemy_tui.session import Session
 from alchemy_tui.store.source import Source
@@ -50,7 +51,7 @@ class AlchemyApp(App[None]):
     def __init__(self, source: Source, session: Session) -> None:
         no_colour = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away while it starts
         self.session = session
-        super().__init__()
+        super().__init__(ansi_color=True if no_colour else None)
         self.source = source
         self.store = Store()
         self.mode = Mode.STARTING
@@ -152,7 +153,7 @@ class AlchemyApp(App[None]):
         self.notify(safe_text(text, 400), title=safe_text(title, 90), severity=level, markup=False)
 
     def _tell(self, news: News) -> None:
-        self.say(news.text, title=news.title, severity=news.severity)
+        self.say(news.text or count_words(news.counts), title=news.title, severity=news.severity)
 
     def leave(self) -> None:
         """Ends the dashboard, and says what goes on without it."""

@@ -23,7 +23,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
 
     Everything stored, who holds which lock, and every run as it happens, also those of other processes.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # textual draws on stderr
         raise click.UsageError("the dashboard needs a terminal; alchemy scope list prints the same as text")
     from alchemy.operations.workspace import Workspace
     from alchemy_tui.app import AlchemyApp

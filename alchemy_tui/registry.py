@@ -21,6 +21,7 @@ from alchemy_tui.action import (
     state_line,
     view_line,
 )
+from alchemy_tui.present.glyphs import UNICODE, Glyphs
 from alchemy_tui.session import Situation
 
 
@@ -237,9 +238,12 @@ _NAMES = {
 }
 
 
-def key_name(keys: str) -> str:
-    """As written on a keyboard: `y p`, `/`, `esc`."""
-    return " ".join(_NAMES.get(key, key) for key in keys.split(" "))
+def key_name(keys: str, glyphs: Glyphs = UNICODE) -> str:
+    """As written on a keyboard: `y p`, `/`, `esc`. Arrows are words where the terminal has no signs for them."""
+    names = (
+        _NAMES if glyphs is UNICODE else {**_NAMES, **{key: key for key in ("up", "down", "left", "right", "enter")}}
+    )
+    return " ".join(names.get(key, key) for key in keys.split(" "))
 
 
 def why_not(action: Action, situation: Situation) -> str:

@@ -17,13 +17,14 @@ def backups(scene: Scene, found: Sequence[BackupInfo], width: int) -> list[Line]
 
 
 def _row(scene: Scene, one: BackupInfo, width: int) -> Line:
-    when = line((times.exact(one.taken), Tone.TEXT), (f"  {times.ago(one.taken, scene.now):>9}", Tone.DIM))
+    exact = times.exact(one.taken) if width >= 90 else ""
+    when = line((f"{times.ago(one.taken, scene.now):<10}", Tone.TEXT), (f"{exact}  " if exact else "", Tone.DIM))
     if one.problem:
-        left = (*line((f"{scene.glyphs.failed} ", Tone.BAD)), *when, *line((f"  {one.problem}", Tone.BAD)))
+        left = (*line((f"{scene.glyphs.failed} ", Tone.BAD)), *when, *line((one.problem, Tone.BAD)))
     else:
-        left = (*line((f"{scene.glyphs.ok} ", Tone.OK)), *when, *line((f"  {one.reason}", Tone.TEXT)))
-    right = line((f"serial {one.serial}  {one.resources} resources  {size(one.size):>7}", Tone.DIM))
-    return pad(spread(left, right, width, 2), width)
+        left = (*line((f"{scene.glyphs.ok} ", Tone.OK)), *when, *line((one.reason, Tone.TEXT)))
+    counts = f"serial {one.serial:<5} {one.resources:>4} resources  " if one.serial or one.resources else ""
+    return pad(spread(left, line((f"{counts}{size(one.size):>8}", Tone.DIM)), width, 2), width)
 
 
 def size(count: int) -> str:

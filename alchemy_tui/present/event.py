@@ -42,7 +42,7 @@ _DOING = {
     "delete": "deleting",
     "forget": "forgetting",
 }
-VERB = 12  # cells
+VERB = 11  # cells
 
 
 def entry_line(scene: Scene, entry: Entry, owner: str, width: int) -> Line:
@@ -77,10 +77,10 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         return sign_, event.outcome, tone, about, took
     if isinstance(event, ChangeRetried):
         about = line((name, Tone.STRONG), (f"  {event.error}", Tone.DIM))
-        right = f"try {event.attempt}/{event.of} in {times.duration(event.delay)}"
-        return glyphs.retry, "retry", Tone.WARN, about, right
+        right = f"in {times.duration(event.delay)}"
+        return glyphs.retry, f"retry {event.attempt}/{event.of}", Tone.WARN, about, right
     if isinstance(event, RunStarted):
-        about = line((event.subject, Tone.STRONG), (f"  by {event.who} pid {event.pid}", Tone.DIM))
+        about = line((event.subject, Tone.STRONG), (f"  by {event.who}", Tone.DIM))
         return glyphs.run, event.purpose, Tone.ACCENT, about, event.target
     if isinstance(event, RunEnded):
         tone = {"done": Tone.OK, "failed": Tone.BAD}.get(event.outcome, Tone.WARN)

@@ -13,7 +13,7 @@ _GAP = Piece("  ")
 def header(scene: Scene, subject: str, width: int, *, mode: str, read_only: bool, narrow: bool = False) -> Line:
     badges = _badges(scene, subject, mode, read_only=read_only)
     room = width - 2
-    least = min(24, room // 3)  # cells the path keeps
+    least = min(20, room // 3)  # cells the path keeps
     kept: list[Line] = []
     used = 0
     for badge in badges:  # most important first

@@ -126,10 +126,10 @@ def tree_row(
     if width >= _KIND_FROM or isinstance(node, ScopeNode):
         left = room - size - 2
         if cells(head) <= left:
-            return (*pad(head, room - size), shown_aside, Piece(" "), *pad(status, STATUS))
+            return pad((*pad(head, room - size), shown_aside, Piece(" "), *status), width)
         if width >= _KIND_FROM and left > 24:
-            return (*_cut(head, left), Piece("  "), shown_aside, Piece(" "), *pad(status, STATUS))
-    return (*_cut(head, room), Piece(" "), *pad(status, STATUS))
+            return pad((*_cut(head, left), Piece("  "), shown_aside, Piece(" "), *status), width)
+    return pad((*_cut(head, room), Piece(" "), *status), width)
 
 
 def _scope_aside(node: ScopeNode, row: Row) -> str:

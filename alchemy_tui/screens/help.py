@@ -26,7 +26,7 @@ def help_lines(situation: Situation, glyphs: Glyphs, width: int) -> list[Line]:
             continue
         out += [line((group, Tone.TITLE))]
         for action in actions:
-            keys = "  ".join(key_name(key) for key in action.keys)
+            keys = "  ".join(key_name(key, glyphs) for key in action.keys)
             said = f"{action.title}. {action.help}" if action.help else action.title
             reason = why_not(action, situation)
             if reason and action.palette:

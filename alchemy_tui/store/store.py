@@ -51,6 +51,7 @@ class News:
     severity: str
     scope: str
     run: str
+    counts: Mapping[str, int] = field(default_factory=dict)  # of a run that ended
 
 
 @dataclass(slots=True)
@@ -128,9 +129,8 @@ _ENDINGS = {  # outcome: (what is said, severity)
 
 def _ended(summary: RunSummary) -> News:
     said, severity = _ENDINGS.get(summary.outcome, (summary.outcome, "warning"))
-    text = ", ".join(f"{count} {word}" for word, count in summary.counts.items() if count) or "nothing changed"
     title = f"{summary.run} {summary.purpose} {summary.scope} {said}"
-    return News(title, text, severity, summary.scope, summary.run)
+    return News(title, "", severity, summary.scope, summary.run, summary.counts)
 
 
 def count_problems(view: View) -> int:

@@ -166,7 +166,7 @@ class Actions:
             Choice(
                 action.id,
                 action.title,
-                "  ".join(registry.key_name(key) for key in action.keys[:1]),
+                "  ".join(registry.key_name(key, situation.session.glyphs) for key in action.keys[:1]),
                 action.help,
                 registry.why_not(action, situation),
             )

@@ -218,21 +218,22 @@ class Browse(Screen[None]):
         box.border_subtitle = as_content(line((said, Tone.WARN if model.filter.problem else Tone.ACCENT)))
 
     def _hints(self, situation: Situation) -> tuple[tuple[Hint, ...], Line]:
+        glyphs = situation.session.glyphs
         if self._prefix:
             keys = tuple(
-                Hint(registry.key_name(key.split(" ")[1]), action.label, rank)
+                Hint(registry.key_name(key.split(" ")[1], glyphs), action.label, rank)
                 for rank, action in enumerate(registry.chords(self._prefix))
                 for key in action.keys
                 if not registry.why_not(action, situation)
             )
             return (*keys, Hint("esc", "cancel", 99)), line(("copy: ", Tone.TITLE))
         if self.typing_filter:
-            return (Hint("↵", "keep", 1), Hint("esc", "clear", 2), Hint("↓", "to the tree", 3)), BLANK
+            return (Hint(registry.key_name("enter", glyphs), "keep", 1), Hint("esc", "clear", 2)), BLANK
         shown = []
         for action in registry.actions_in(situation.pane):
             if action.hint and not registry.why_not(action, situation) and not self._pointless(action, situation):
                 label = "tree" if action.id == "pane.next" and situation.pane == "detail" else action.label
-                shown.append(Hint(registry.key_name(action.keys[0]), label, action.hint))
+                shown.append(Hint(registry.key_name(action.keys[0], glyphs), label, action.hint))
         if any(registry.chords("y")) and situation.subject:
             shown.append(Hint("y", "copy", 6))
         return tuple(shown), BLANK
