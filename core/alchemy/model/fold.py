@@ -55,21 +55,25 @@ class Fold:
     def apply(self, record: Record, check: str) -> tuple[set[str], set[str]]:
         """(keys of resource rows touched, scope paths touched). `check` is the record's SHA-256."""
         self.seq, self.epoch, self.serial, self.prev = record.seq, record.epoch, record.serial, check
-        self.last_at = record.at
-        if record.kind == "open":
-            self.holder = Holder.from_json(record.body["holder"])
-            self.lineage = record.body.get("lineage") or self.lineage
-            self.released = False
+        self.note_run(record)
         rows: set[str] = set()
         scopes: set[str] = set()
         stamp = Stamp(record.epoch, record.seq, record.serial)
         for op in record.ops:
             self._apply_op(op, stamp, rows, scopes)
-        if record.kind == "release":
-            self.released, self.last_release = True, record.body
-            if "declared" in record.body and record.body["declared"].get("complete"):
-                self.declared = {**record.body["declared"], "seq": record.seq}
+        if record.kind == "release" and record.body.get("declared", {}).get("complete"):
+            self.declared = {**record.body["declared"], "seq": record.seq}
         return rows, scopes
+
+    def note_run(self, record: Record) -> None:
+        """Who ran and how it ended: also of records that a snapshot holds already, because it says nothing of runs."""
+        self.last_at = record.at
+        if record.kind == "open":
+            self.holder = Holder.from_json(record.body["holder"])
+            self.lineage = record.body.get("lineage") or self.lineage
+            self.released = False
+        elif record.kind == "release":
+            self.released, self.last_release = True, record.body
 
     def _apply_op(self, op: dict[str, Any], stamp: Stamp, rows: set[str], scopes: set[str]) -> None:
         verb = op["op"]

@@ -25,6 +25,10 @@ class BadLine(ValueError):
     """A line that is torn, edited or of a newer format; says which."""
 
 
+class Unreadable(BadLine):
+    """A whole line by its checksum, which this version cannot read: never a torn one that may be passed over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write a row. `phase`: intent (before the call), result, failed (the call said no), or set (no call)."""
@@ -127,12 +131,14 @@ def decode(line: bytes) -> tuple[Record, str]:
     try:
         data = orjson.loads(raw)
         if data["v"] > FORMAT:
-            raise BadLine(f"format {data['v']} is newer than this version reads ({FORMAT})")
+            raise Unreadable(
+                f"format {data['v']} is newer than this version reads ({FORMAT}); use the one that wrote it"
+            )
         body = {key: value for key, value in data.items() if key not in _FIELDS}
         values = {name: data[name] for name in _FIELDS}
         values["ops"] = tuple(values["ops"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise BadLine("the checksum matches, and it is no record: not written by this tool") from error
+        raise Unreadable("the checksum matches, and it is no record: not written by this tool") from error
     return Record(**values, body=body), check
 
 

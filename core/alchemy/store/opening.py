@@ -10,12 +10,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Record, decode
+from alchemy.model.records import BadLine, Record, Unreadable, decode
 from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
 from alchemy.store.files import Files
@@ -70,14 +68,20 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     loaded = Loaded(fold, epochs, notes=notes)
     wanted = [e for e in epochs if e >= fold.epoch]
     data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in wanted}
-    openers = {epoch: opener for epoch, raw in data.items() if (opener := _opener(raw, epoch))}
+    openers = {
+        epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
+    }
     limits = _limits(openers)
     opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]
     loaded.last = opened[-1] if opened else fold.epoch
     for epoch in opened:
         limit = limits.get(epoch)
         if limit is None and epoch != opened[-1]:
-            raise damaged(layout.epoch(path, epoch), "the next run did not seal it")
+            missing = epoch + 1 not in data
+            raise damaged(
+                layout.epoch(path, epoch + 1 if missing else epoch),
+                "it is missing" if missing else "the next run did not seal it",
+            )
         loaded.end = _read_epoch(layout.epoch(path, epoch), data[epoch], limit, fold)
         loaded.torn = 0 if limit is not None else len(data[epoch]) - loaded.end
     if wanted and fold.epoch in wanted and fold.epoch not in opened and limits.get(fold.epoch) != 0:
@@ -107,11 +111,13 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
     )
 
 
-def _opener(raw: bytes, epoch: int) -> Record | None:
+def _opener(file: Path, raw: bytes, epoch: int) -> Record | None:
     end = raw.find(b"\n") + 1
     try:
         record, _ = decode(raw[:end])
-    except (BadLine, orjson.JSONDecodeError, KeyError):
+    except Unreadable as error:
+        raise damaged(file, str(error), 1) from error
+    except BadLine:
         return None
     return record if record.kind == "open" and record.epoch == epoch else None
 
@@ -139,8 +145,8 @@ def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
         end = counted.find(b"\n", offset) + 1 or len(counted)
         try:
             record, check = decode(counted[offset:end])
-        except (BadLine, orjson.JSONDecodeError, KeyError) as error:
-            if limit is None and not _good_line_after(counted, end):
+        except BadLine as error:
+            if limit is None and not isinstance(error, Unreadable) and not _good_line_after(counted, end):
                 return offset
             raise damaged(file, str(error), number) from error
         apply(file, number, record, check, fold)
@@ -151,6 +157,7 @@ def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
 def apply(file: Path, number: int, record: Record, check: str, fold: Fold) -> bool:
     """One record onto the fold, its place in the chain checked; False when a snapshot already held it."""
     if record.seq <= fold.seq:
+        fold.note_run(record)
         return False
     if record.seq != fold.seq + 1:
         raise damaged(file, f"records {fold.seq + 1} to {record.seq - 1} are missing", number)
@@ -165,7 +172,9 @@ def _good_line_after(raw: bytes, offset: int) -> bool:
         end = raw.find(b"\n", offset) + 1 or len(raw)
         try:
             decode(raw[offset:end])
-        except (BadLine, orjson.JSONDecodeError, KeyError):
+        except Unreadable:
+            return True
+        except BadLine:
             offset = end
             continue
         return True

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import orjson
-
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Record, decode
+from alchemy.model.records import BadLine, Record, Unreadable, decode
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.opening import apply, damaged, epoch_numbers, load
@@ -64,8 +62,8 @@ class JournalReader:
                 break
             try:
                 record, check = decode(raw[offset:end])
-            except (BadLine, orjson.JSONDecodeError, KeyError) as error:
-                if end < len(raw):
+            except BadLine as error:
+                if end < len(raw) or isinstance(error, Unreadable):
                     raise damaged(file, str(error)) from error
                 break
             if apply(file, 0, record, check, self.fold):
@@ -88,7 +86,7 @@ def read_epoch(files: Files, layout: Layout, path: ScopePath | str, epoch: int) 
         end = raw.find(b"\n", offset) + 1 or len(raw)
         try:
             records.append(decode(raw[offset:end])[0])
-        except (BadLine, orjson.JSONDecodeError, KeyError):
+        except BadLine:
             break
         offset = end
     return records
