@@ -26,7 +26,7 @@ from alchemy.model.values import Holder
 from alchemy.store import identity
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.holders import lock_view, probe
+from alchemy.store.holders import lock_view
 from alchemy.store.layout import Layout
 from alchemy.store.locks import Lease, LocalLocks
 
@@ -182,11 +182,6 @@ class _Program:
                 return self.acquire(**order)
             case "spawn":  # a program started with every descriptor that may be inherited
                 return {"pid": subprocess.Popen(["sleep", "60"], close_fds=False).pid}
-            case "look":  # as `scope locks` does, far more often than anybody would
-                end = time.monotonic() + order["seconds"]
-                while time.monotonic() < end:
-                    probe(self.locks.layout, order["path"])
-                    time.sleep(0.0002)
             case "hammer":
                 return self.hammer(**order)
             case other:
@@ -283,7 +278,6 @@ def _hammer(
     paths: list[str],
     hold: float,
     pause: float,
-    record: bool = False,
 ) -> int:
     dice = random.Random(number)
     notes = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -293,8 +287,6 @@ def _hammer(
         while time.monotonic() < end:
             path = dice.choice(paths)
             lease = await locks.acquire(p(path), timeout=20.0)
-            if record:
-                lease.publish(holder(path))
             os.write(notes, f"begin {number} {path}\n".encode())  # one write: lines of several processes never mix
             await asyncio.sleep(hold * dice.uniform(0.5, 1.5))
             os.write(notes, f"end {number} {path}\n".encode())

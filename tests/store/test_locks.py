@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import portalocker
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views
 from alchemy.store.layout import Layout
-from alchemy.store.lockfiles import flock_pids
+from alchemy.store.lockfiles import flock_pids, same_file
 from alchemy.store.locks import Lease
 from tests.store.lock_peer import (
     Peer,
@@ -385,15 +387,20 @@ def test_a_waiter_is_told_once_who_holds_it_and_again_when_that_changes(root: Pa
     assert re.fullmatch(rf"ana@\S+, pid {peer.pid}, since \d\d:\d\d, alchemy deploy", told[0])
 
     async def wait_while_it_changes_hands() -> None:
-        task = asyncio.create_task(wait(0.9))
-        await asyncio.sleep(0.3)
-        other = holder("my-app/prod", pid=os.getpid(), user="ben")
-        Files().replace(Layout(root).holder("my-app/prod"), record(other))
-        await task
+        task = asyncio.create_task(wait(20.0))
+        for user in ("ben", "eve"):
+            seen = len(told)
+            while len(told) == seen:
+                await asyncio.sleep(0.02)
+            other = holder("my-app/prod", user=user)
+            Files().replace(Layout(root).holder("my-app/prod"), record(other))
+        while len(told) < 3:
+            await asyncio.sleep(0.02)
+        task.cancel()
 
     told.clear()
     asyncio.run(wait_while_it_changes_hands())
-    assert [text.split("@")[0] for text in told] == ["ana", "ben"]
+    assert [text.split("@")[0] for text in told] == ["ana", "ben", "eve"]
 
 
 def test_a_waiter_for_the_application_is_told_which_stage_is_in_the_way(root: Path, peer: Peer) -> None:
@@ -414,14 +421,26 @@ def test_waiting_costs_next_to_nothing(root: Path, peer: Peer) -> None:
     assert used < 0.05 * waited
 
 
-def test_a_passing_look_does_not_fail_a_single_try(root: Path, peer: Peer) -> None:
-    locks = locks_in(root)
+@pytest.mark.parametrize("now", [False, True])
+def test_a_passing_look_does_not_fail_a_single_try(root: Path, monkeypatch: pytest.MonkeyPatch, now: bool) -> None:
+    """`scope locks` holds the shared side for an instant; here the instant lasts until the next try, twice."""
+    real = portalocker.lock
     take(root, "my-app/prod").release()
-    peer.send("look", path="my-app/prod", seconds=0.5)
-    end = time.monotonic() + 0.5
-    while time.monotonic() < end:
-        take(root, "my-app/prod").release()
-        lease = locks.acquire_now(p("my-app/prod"))
-        assert lease
-        lease.release()
-    assert peer.reply() == {"ok": True}
+    looks: list[int] = []
+
+    def lock(descriptor: int, flags: portalocker.LockFlags) -> None:
+        if flags & portalocker.LockFlags.EXCLUSIVE and same_file(descriptor, Layout(root).lock("my-app/prod")):
+            for look in looks:
+                fcntl.flock(look, fcntl.LOCK_UN)
+            if len(looks) < 2:
+                looks.append(os.open(Layout(root).lock("my-app/prod"), os.O_RDONLY))
+                fcntl.flock(looks[-1], fcntl.LOCK_SH)
+        real(descriptor, flags)
+
+    monkeypatch.setattr(portalocker, "lock", lock)
+    lease = locks_in(root).acquire_now(p("my-app/prod")) if now else take(root, "my-app/prod")
+    assert lease
+    assert len(looks) == 2
+    lease.release()
+    for look in looks:
+        os.close(look)
