@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ Request = tuple[str, str]  # method, path below the account
 
 
 class Wire(httpx.AsyncBaseTransport):
-    """The way into the local cloud: remembers each request and, asked to, loses answers after the cloud has acted."""
+    """The way into the local cloud: remembers each request and, asked to, loses it, or its answer."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -32,6 +32,8 @@ class Wire(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         seen = request.method, request.url.path.partition(f"/accounts/{self.shop.cloud.account}/")[2]
         self.shop.requests.append(seen)
+        if self.shop.refuses(*seen):
+            raise httpx.ConnectError("connection refused", request=request)
         response = await self.inner.handle_async_request(request)
         if self.shop.loses(*seen):
             await response.aread()
@@ -47,7 +49,8 @@ class Shop:
         self.state_dir = directory / ".alchemy"
         self.cloud = Cloud(self.state_dir / "local-cloud")
         self.requests: list[Request] = []
-        self.loses: Callable[[str, str], bool] = lambda method, path: False
+        self.loses: Callable[[str, str], bool] = lambda method, path: False  # after the cloud has acted
+        self.refuses: Callable[[str, str], bool] = lambda method, path: False  # before
         monkeypatch.chdir(directory)
         monkeypatch.setattr(wiring, "connect", self.connect)
 
@@ -75,6 +78,10 @@ class Shop:
             return report
 
         return asyncio.run(program())
+
+    def arun(self, program: Coroutine[Any, Any, None]) -> None:
+        self.requests.clear()
+        asyncio.run(program)
 
     def write(self, name: str, text: str) -> Path:
         path = self.directory / name

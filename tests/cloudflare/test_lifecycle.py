@@ -298,6 +298,99 @@ def test_after_a_refusal_adopting_will_do(case: Case, shop: Shop) -> None:
     assert [found[case.listed[1]] for found in case.objects(shop)] == ["taken"]
 
 
+@every_kind
+def test_an_object_that_was_retained_is_ours_again_when_it_is_declared_again(case: Case, shop: Shop) -> None:
+    shop.deploy(lambda: case.declare(retain=True))
+    made = shop.outputs("thing")[case.id]
+    shop.deploy()
+    assert shop.state("thing") == {}
+    shop.deploy(lambda: case.declare(**extra(case)))
+    [found] = case.objects(shop)
+    shown = found if case.kind is Worker else case.details(shop)
+    assert found[case.listed[0]] == shop.outputs("thing")[case.id] == made
+    if "name" not in case.update:
+        assert {member: shown[member] for member in case.shown} == case.shown
+    shop.deploy()
+    assert case.objects(shop) == []
+
+
+@every_kind
+def test_another_name_after_a_lost_answer_leaves_one_object_of_the_new_name(case: Case, shop: Shop) -> None:
+    shop.loses = lambda method, path: method in ("POST", "PUT")
+    with pytest.raises(RunFailed):
+        shop.deploy(lambda: case.declare(name="first"), max_retries=0)
+    shop.loses = lambda method, path: False
+    shop.deploy(lambda: case.declare(name="second"))
+    assert [found[case.listed[1]] for found in case.objects(shop)] == ["second"]
+
+
+@every_kind
+def test_another_name_after_a_call_that_never_arrived_is_the_only_name(case: Case, shop: Shop) -> None:
+    shop.refuses = lambda method, path: method in ("POST", "PUT")
+    with pytest.raises(RunFailed):
+        shop.deploy(lambda: case.declare(name="first"), max_retries=0)
+    assert (case.objects(shop), shop.state("thing")["status"]) == ([], "creating")
+    shop.refuses = lambda method, path: False
+    shop.deploy(lambda: case.declare(name="second"))
+    assert [found[case.listed[1]] for found in case.objects(shop)] == ["second"]
+    assert shop.state("thing")["physical_name"] == "second"
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.rename_keeps], ids=lambda case: case.kind.__name__)
+def test_after_a_rename_a_fixed_prop_replaces_the_object_under_the_new_name(case: Case, shop: Shop) -> None:
+    shop.deploy(lambda: case.declare(name="first"))
+    shop.deploy(lambda: case.declare(name="second"))
+    shop.deploy(lambda: case.declare(name="second", **case.replace))
+    assert [found[case.listed[1]] for found in case.objects(shop)] == ["second"]
+
+
+def test_a_renamed_namespace_keeps_its_values(shop: Shop) -> None:
+    shop.deploy(lambda: KVNamespace("thing", name="first"))
+    key = f"storage/kv/namespaces/{shop.outputs('thing')['namespace_id']}/values/greeting"
+    shop.cloud.result("PUT", key, content=b"hello")
+    shop.deploy(lambda: KVNamespace("thing", name="second"))
+    assert shop.cloud.send("GET", key).content == b"hello"
+
+
+def test_a_bucket_that_holds_objects_is_not_deleted_and_says_what_to_do(shop: Shop) -> None:
+    shop.deploy(lambda: R2Bucket("thing"))
+    bucket = shop.outputs("thing")["bucket_name"]
+    for number in range(3):
+        shop.cloud.result("PUT", f"r2/buckets/{bucket}/objects/{number}", content=b"x")
+    with pytest.raises(RunFailed) as failed:
+        shop.deploy(max_retries=0)
+    [(address, why)] = failed.value.failures
+    assert (address, why) == (
+        "shop/prod/thing",
+        f"the bucket {bucket} is not empty: it holds 3 objects or more (r2 10008)",
+    )
+    for number in range(3):
+        shop.cloud.result("DELETE", f"r2/buckets/{bucket}/objects/{number}")
+    assert shop.deploy().deleted == ["shop/prod/thing"]
+
+
+BAD_PROPS: list[tuple[type[Resource], dict[str, Any], str]] = [
+    (D1Database, {"jurisdiction": "mars"}, "jurisdiction: Input should be 'eu', 'fedramp' or 'us'"),
+    (D1Database, {"read_replication": True}, "read_replication: Input should be 'auto' or 'disabled'"),
+    (KVNamespace, {"name": 5}, "name: Input should be a valid string"),
+    (R2Bucket, {"name": "Capitals"}, "name='Capitals' cannot be a name"),
+    (R2Bucket, {"name": "ab"}, "name='ab' cannot be a name"),
+    (R2Bucket, {"name": "../d1"}, "name='../d1' cannot be a name"),
+    (R2Bucket, {"storage_class": "Cold"}, "storage_class: Input should be 'Standard' or 'InfrequentAccess'"),
+    (Queue, {"delivery_delay": "5"}, "delivery_delay: Input should be a valid integer"),
+]
+
+
+@pytest.mark.parametrize(("kind", "props", "why"), BAD_PROPS, ids=str)
+def test_a_prop_that_cannot_be_is_refused_before_anything_is_called(
+    kind: type[Resource], props: dict[str, Any], why: str, shop: Shop
+) -> None:
+    with pytest.raises(RunFailed) as failed:
+        shop.deploy(lambda: kind("thing", **props))
+    assert why in failed.value.failures[0][1]
+    assert (shop.requests, shop.state("thing")) == ([], {})
+
+
 def extra(case: Case) -> dict[str, Any]:
     """A wish that differs from the other stage's, where a difference could hide."""
     return case.update if "name" not in case.update else {}

@@ -59,11 +59,12 @@ class AccountResource(Resource):
         try:
             return self.described(await api.call("POST", self.path, json=body, headers=self.headers()))
         except CloudError as error:
-            # A name the engine made holds this stage's mark: when its state was lost, the object is still ours.
+            # A name the engine made holds this stage's mark: retained, or left by a lost state, it is ours again.
             found = await self.lookup(api, ctx.name) if is_taken(error) and self.name is None else None
             if found is None:
                 raise
-            return self.described(found)
+            self.outputs.update(self.described(found))
+            return await self.update(ctx, self)
 
     async def read(self, ctx: Context) -> Outputs | None:
         api = self.api(ctx)
