@@ -80,9 +80,9 @@ def connect(root: Path, options: Options) -> Connection:
 def load_kind(kind: str) -> None:
     """For `engine.kinds`: our own kinds, then the project's modules, then installed packages."""
     if kind.startswith("cloudflare:"):
-        import alchemy.cloudflare as _ours
+        from alchemy import cloudflare  # defining a class registers its kind
 
-        del _ours
+        assert cloudflare.__all__
         return
     from alchemy.settings import find_project
 
