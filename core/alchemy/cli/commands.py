@@ -155,5 +155,6 @@ def _prepare_streams() -> None:
     """A stream that is closed, or an encoding that lacks a character, is no reason to fail."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
         getattr(sys, name).reconfigure(errors="backslashreplace")

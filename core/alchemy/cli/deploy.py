@@ -19,8 +19,7 @@ def deploy(given: Given, program: str | None, stage: str, adopt: bool, yes: bool
     Creates what is new, updates what changed, and deletes what the program no longer declares. A failure skips what
     depends on it, lets the rest go on, and deletes nothing.
     """
-    from alchemy.cli.running import run
-    from alchemy.operations.programs import find_program
+    from alchemy.cli.running import program_of, run
 
-    path = find_program(program, given.project)
+    path = program_of(given, program)
     run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {}).raise_error()

@@ -36,18 +36,34 @@ def destroy(given: Given, what: str | None, stage: str, yes: bool, strategy: str
     options: dict[str, Any] = {"destroy_strategy": strategy} if strategy else {}
     if force:
         options["force"] = True
-    if what is None or Path(what).expanduser().exists() or what.endswith(".py"):
+    if _is_program(given, what):
         _by_program(given, what, stage, options, yes=yes or force)
     else:
+        assert what is not None
         _stored(given, what, stage, options, yes=yes or force)
 
 
-def _by_program(given: Given, what: str | None, stage: str, options: dict[str, Any], *, yes: bool) -> None:
-    from alchemy.cli.running import run
-    from alchemy.operations.destroying import plan_destroy
-    from alchemy.operations.programs import find_program
+def _is_program(given: Given, what: str | None) -> bool:
+    """A file, or a folder with a program in it; UsageError when a stored scope has the same name."""
+    if what is None or what.endswith(".py") or Path(what).is_file():
+        return True
+    if not what or not (Path(what) / "alchemy_run.py").is_file():
+        return False
+    from alchemy.operations.workspace import Workspace
 
-    program = find_program(what, given.project)
+    if what in Workspace(given.root).refresh().scopes:
+        raise UsageError(
+            f"{safe_text(what, 200)} is a scope in the state and a folder with a program",
+            hint=f"name the program: alchemy destroy {safe_text(what, 200)}/alchemy_run.py",
+        )
+    return True
+
+
+def _by_program(given: Given, what: str | None, stage: str, options: dict[str, Any], *, yes: bool) -> None:
+    from alchemy.cli.running import program_of, run
+    from alchemy.operations.destroying import plan_destroy
+
+    program = program_of(given, what)
     if not yes:
         opened = _opened(given, program, stage)
         plans = [plan for root, path in opened for plan in plan_destroy(root, path)]

@@ -67,7 +67,7 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         _print([line(("error: ", "bad"), f"the output cannot be written: {error.strerror}")])
         _drop_output()
-    elif _users_frames(error):
+    elif _users_frames(error) and not _ours(error):
         _print(_of_user(error))
     else:
         _print(_unforeseen(error))
@@ -133,6 +133,7 @@ def _of_user(error: BaseException) -> Iterator[Line]:
 
 def _unforeseen(error: BaseException) -> Iterator[Line]:
     yield line(("error: ", "bad"), f"unexpected {_named(error)}")
+    yield from _frames(error)
     yield line(
         ("  next: ", "title"), "this is a defect of alchemy: report it with the output of the same command and -v"
     )
@@ -153,6 +154,12 @@ def _frames(error: BaseException) -> Iterator[Line]:
         for inner in error.exceptions:
             yield line("  ", _named(inner))
             yield from _frames(inner)
+
+
+def _ours(error: BaseException) -> bool:
+    """Raised by a line of alchemy itself, not by the program or a library that it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_CORE)
 
 
 def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:

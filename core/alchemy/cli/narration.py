@@ -140,7 +140,10 @@ class Narrator:
         if self._progress is not None:
             self._progress.say(pieces)
         else:
-            self.write(joined(pieces, colour=self._colour))
+            self.print(pieces)
+
+    def print(self, pieces: Line) -> None:
+        self.write(joined(pieces, colour=self._colour))
 
     def write(self, text: str) -> None:
         if self._mute:

@@ -179,6 +179,7 @@ def _tree(branch: Branch, depth: int, longest: int, rows: dict[int, Line]) -> Tr
 
     gap = " " * (longest - depth * _STEP - width(branch.name) + 2)
     label = _text((*branch.name, (gap, ""), *rows[id(branch)]), no_wrap=True, overflow="ellipsis")
+    label.rstrip()
     tree = Tree(label, guide_style="dim")
     for below in branch.below:
         tree.children.append(_tree(below, depth + 1, longest, rows))

@@ -34,10 +34,9 @@ def plan(given: Given, program: str | None, stage: str, detailed_exitcode: bool,
     """
     from alchemy.cli.failures import Ended
     from alchemy.cli.pages import Page, show_json
-    from alchemy.cli.running import run
-    from alchemy.operations.programs import find_program
+    from alchemy.cli.running import program_of, run
 
-    path = find_program(program, given.project)
+    path = program_of(given, program)
     ran = run(given, path, phase="plan", stage=stage, prints_to_stderr=True)
     if json_:
         show_json(document(ran))

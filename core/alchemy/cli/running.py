@@ -13,9 +13,10 @@ from alchemy.cli.failures import CommandFailed
 from alchemy.cli.narration import Narrator, show_calls
 from alchemy.cli.options import Given
 from alchemy.engine.session import Run, recorded_runs
+from alchemy.errors import UsageError
 from alchemy.model.events import Entry
 from alchemy.model.paths import check_name
-from alchemy.operations.programs import run_program
+from alchemy.operations.programs import find_program, run_program
 from alchemy.settings import Invocation
 
 
@@ -30,6 +31,13 @@ class Ran:
     def raise_error(self) -> None:
         if self.error is not None:
             raise CommandFailed(self.told) from self.error
+
+
+def program_of(given: Given, argument: str | None) -> Path:
+    """UsageError for an empty one: `alchemy destroy "$PROGRAM"` with the variable unset means nobody's program."""
+    if argument == "":
+        raise UsageError("the program's name is empty", hint="name it, or leave it out for alchemy_run.py")
+    return find_program(argument, given.project)
 
 
 def narrator(given: Given, *, shows_plan: bool = False) -> Narrator:
