@@ -203,6 +203,27 @@ def test_a_lock_given_back_while_it_is_looked_at_is_not_called_stale(root: Path,
     later[0].release()
 
 
+def test_a_lock_taken_after_it_was_looked_at_is_not_called_stale(root: Path) -> None:
+    leave(root, epoch=1)
+    later: list[Lease] = []
+
+    class Slow(Files):
+        """Between the reader's look at the lock and its second look at the record the next one begins."""
+
+        reads = 0
+
+        def read(self, path: Path) -> bytes:
+            self.reads += 1
+            if self.reads == 2:
+                later.append(take(root, "my-app/prod"))
+                later[0].publish(holder("my-app/prod", epoch=2))
+            return super().read(path)
+
+    view = lock_view(Layout(root), Slow(), "my-app/prod", clock=Clock())
+    assert (view.verdict, view.holder and view.holder.epoch) == (Verdict.LIVE, 2)
+    later[0].release()
+
+
 @pytest.mark.parametrize("path", ["../x", "my-app/../../etc", "a\x1b", "", "my-app//x"])
 def test_a_path_outside_the_grammar_reaches_no_file(root: Path, path: str) -> None:
     for ask in (lambda: probe(Layout(root), path), lambda: read(root, path), lambda: verdict(root, path)):

@@ -386,20 +386,18 @@ def test_a_waiter_is_told_once_who_holds_it_and_again_when_that_changes(root: Pa
     assert len(told) == 1
     assert re.fullmatch(rf"ana@\S+, pid {peer.pid}, since \d\d:\d\d, alchemy deploy", told[0])
 
-    async def wait_while_it_changes_hands() -> None:
-        task = asyncio.create_task(wait(20.0))
-        for user in ("ben", "eve"):
-            seen = len(told)
-            while len(told) == seen:
-                await asyncio.sleep(0.02)
-            other = holder("my-app/prod", user=user)
-            Files().replace(Layout(root).holder("my-app/prod"), record(other))
-        while len(told) < 3:
-            await asyncio.sleep(0.02)
-        task.cancel()
-
     told.clear()
-    asyncio.run(wait_while_it_changes_hands())
+    users = iter(("ben", "eve"))
+
+    def change_hands(text: str) -> None:
+        told.append(text)
+        user = next(users, "")
+        if not user:
+            raise TimeoutError
+        Files().replace(Layout(root).holder("my-app/prod"), record(holder("my-app/prod", user=user)))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(locks_in(root).acquire(p("my-app/prod"), timeout=20.0, waiting=change_hands))
     assert [text.split("@")[0] for text in told] == ["ana", "ben", "eve"]
 
 
