@@ -132,7 +132,7 @@ class LocalJournal:
                 if wants_snapshot(self.fold):
                     write_snapshot(self._files, self._layout, self.fold)
             while self._views.behind and self.failure is None:
-                self._views.write_one()
+                self._write_view()
         finally:
             if self._descriptor >= 0:
                 self._files.close(self._descriptor)
@@ -158,8 +158,8 @@ class LocalJournal:
     def _write_view(self) -> None:
         try:
             self._views.write_one()
-        except AlchemyError:
-            # A view is a copy: the journal has it all, and the next opener rewrites what is missing.
+        except (AlchemyError, OSError):
+            # A view is a copy: the journal has it all, and `validate` names a file that is not as it should be.
             return
 
     def _commit(self, batch: list[tuple[Sequence[Op], Ack | None]]) -> None:
@@ -217,17 +217,17 @@ class LocalJournal:
         wanted = [op.to_json() for op in ops if isinstance(op, Put | Drop)]
         if not wanted:
             return
+        import json
         import tempfile
         from pathlib import Path
 
-        import orjson
-
         body = {"scope": self.fold.path, "epoch": self.epoch, "session": self.session, "ops": wanted}
         name = f"{self.fold.path.replace('/', '-')}-{self.epoch}-{self.session[:8]}.json"
+        data = json.dumps(body, indent=2, default=str).encode()  # also what orjson refuses, and the journal with it
         for directory in (self._layout.spill, Path(tempfile.gettempdir())):
             try:
                 self._files.make_directory(directory, durable=False)
-                self._files.replace(directory / name, orjson.dumps(body, option=orjson.OPT_INDENT_2), durable=True)
+                self._files.replace(directory / name, data, durable=True)
             except (StorageFailed, OSError):
                 continue
             error.hint = f"{error.hint}; what this run knew and could not write is in {safe_text(directory / name)}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from alchemy.errors import StorageFailed
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.values import FORMAT, ResourceState, ScopeState
@@ -64,6 +65,8 @@ def read_view(files: Files, path: Path) -> ViewFile | None:
         return examine(files.read(path))
     except FileNotFoundError:
         return None
+    except StorageFailed as error:  # a directory, a link: no reason to stop anybody
+        return ViewFile(b"", error.message)
 
 
 class Views:
@@ -110,12 +113,17 @@ class Views:
             # The owner's view carries the journal's end: a shorter journal than that has lost records.
             stamp = Stamp(self._fold.epoch, self._fold.seq, self._fold.serial)
         self._keep_edits(path)
-        self._files.replace(path, render(row, stamp))
+        data = render(row, stamp)
+        try:
+            self._files.replace(path, data)
+        except FileNotFoundError:  # somebody removed the directory under us
+            self._files.make_directory(path.parent, durable=False)
+            self._files.replace(path, data)
 
     def _keep_edits(self, path: Path) -> None:
         """What somebody wrote into a view by hand is put beside it, not lost."""
         found = read_view(self._files, path)
-        if found and found.problem:
+        if found and found.problem and found.data:
             self._files.replace(path.with_name(f"{path.name}.edited"), found.data)
 
     def _remove(self, path: Path) -> None:
