@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alchemy.model.fold import Stamp
+from alchemy.model.records import Drop, Put
+from alchemy.store.views import examine, newest_stamp, render, stray_views, view_files
+from tests.model.rows import row, scope
+from tests.store.stage import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def body(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(path.read_bytes())
+    return data
+
+
+def test_each_row_has_its_file_with_the_place_it_came_from(stage: Stage) -> None:
+    fold = stage.run("a")
+    view = body(stage.view("a"))
+    assert (view["address"], view["status"], view["format"]) == ("my-app/prod/a", "ready", 1)
+    assert view["journal"] == {"epoch": 1, "seq": 2, "serial": 2}
+    assert examine(stage.view("a").read_bytes()).problem == ""
+    assert body(stage.own_view)["journal"]["seq"] == fold.seq, "the owner's says where the journal ends"
+    assert stage.view("a").relative_to(stage.layout.root) == Path("my-app/prod/resources/a/state.json")
+
+
+def test_files_of_what_went_are_gone_with_their_directories(stage: Stage) -> None:
+    journal = stage.open()
+    deep = row("my-app/prod/x/y/a")
+    stage.write(journal, Put(scope("my-app/prod/x")), Put(scope("my-app/prod/x/y")), Put(deep))
+    stage.end(journal)
+    assert stage.layout.resource_view(deep.address).exists()
+    journal = stage.open()
+    stage.write(journal, Drop(deep.address), Drop(scope="my-app/prod/x/y"), Drop(scope="my-app/prod/x"))
+    stage.end(journal)
+    assert sorted(path.name for path in stage.layout.scope(stage.path).iterdir()) == ["journal", "state.json"]
+
+
+def test_an_old_incarnation_has_a_file_beside_the_new_one(stage: Stage) -> None:
+    journal = stage.open()
+    stage.write(journal, Put(stage.row("a", former=True, generation=0)), Put(stage.row("a", generation=1)))
+    stage.end(journal)
+    assert body(stage.view("a", 0))["former"] is True
+    assert body(stage.view("a"))["generation"] == 1
+    journal = stage.open()
+    stage.write(journal, Drop(stage.address("a"), generation=0))
+    stage.end(journal)
+    assert [path.name for path in stage.view("a").parent.iterdir()] == ["state.json"]
+
+
+def test_a_hand_edit_is_put_beside_the_view_when_the_row_is_written_again(stage: Stage) -> None:
+    stage.run("a")
+    edited = stage.view("a").read_bytes().replace(b'"ready"', b'"deleting"')
+    stage.view("a").write_bytes(edited)
+    stage.run()
+    assert stage.view("a").read_bytes() == edited, "nothing touches it until the row is written"
+    assert stage.load().fold.resources[stage.address("a")].status == "ready", "the journal is the truth"
+    stage.run("a")
+    assert examine(stage.view("a").read_bytes()).problem == ""
+    assert stage.view("a").with_name("state.json.edited").read_bytes() == edited
+
+
+def test_a_hand_edit_is_not_lost_with_its_row(stage: Stage) -> None:
+    stage.run("a")
+    stage.view("a").write_bytes(b"mine")
+    journal = stage.open()
+    stage.write(journal, Drop(stage.address("a")))
+    stage.end(journal)
+    assert not stage.view("a").exists()
+    assert stage.view("a").with_name("state.json.edited").read_bytes() == b"mine"
+
+
+def test_after_a_crash_missing_and_old_files_are_written_and_strays_removed(stage: Stage) -> None:
+    stage.run("a", "gone", "same")
+    old = stage.view("a").read_bytes()
+    journal = stage.open()
+    stray = stage.view("gone").read_bytes()
+    stage.write(journal, Put(stage.row("a", error="new")), Put(stage.row("b")), Drop(stage.address("gone")))
+    stage.die(journal)
+    # as if it had died before its views
+    stage.view("a").write_bytes(old)
+    stage.view("b").unlink(missing_ok=True)
+    stage.view("gone").parent.mkdir(exist_ok=True)
+    stage.view("gone").write_bytes(stray)
+    same = stage.view("same").stat()
+    stage.run()
+    assert body(stage.view("a"))["error"] == "new"
+    assert stage.view("b").exists()
+    assert not stage.view("gone").parent.exists()
+    assert stage.view("same").stat().st_mtime_ns == same.st_mtime_ns, "one that is right is not touched"
+
+
+def test_after_another_boot_files_are_looked_at_again(stage: Stage) -> None:
+    """They are never synced: a machine that lost power may have lost them."""
+    stage.run("a")
+    stage.view("a").unlink()
+    stage.run()
+    assert not stage.view("a").exists(), "in the same boot nothing is looked at"
+    stage.boot = "boot-2"
+    stage.run()
+    assert stage.view("a").exists()
+
+
+def test_after_another_boot_they_are_looked_at_although_a_snapshot_was_read(stage: Stage) -> None:
+    journal = stage.open()
+    stage.write(journal, *[Put(stage.row(f"r{n}", seq=n + 1)) for n in range(210)])
+    stage.end(journal)
+    assert list(stage.layout.snapshots(stage.path).iterdir())
+    stage.view("r7").unlink()
+    stage.boot = "boot-2"
+    stage.run()
+    assert stage.view("r7").exists()
+
+
+def test_a_damaged_file_is_left_for_people_to_see(stage: Stage) -> None:
+    stage.run("a")
+    stage.view("a").write_bytes(stage.view("a").read_bytes()[:40])
+    journal = stage.open()
+    stage.die(journal)
+    stage.run()
+    assert len(stage.view("a").read_bytes()) == 40
+
+
+@pytest.mark.parametrize(
+    ("data", "problem", "line"),
+    [
+        (b"", "it is empty", 0),
+        (b" \n", "it is empty", 0),
+        (b'{\n  "a": 1,\n', "Invalid JSON", 3),
+        (b"\xff\xfe", "Invalid JSON", 1),
+        (b"[]", "it holds no object", 1),
+        (b"7", "it holds no object", 1),
+        (b"{}", "edited by hand", 0),
+        (b'{"sha256": 5, "journal": 7}', "edited by hand", 0),
+        (b'{"a": 123456789012345678901234567890}', "edited by hand", 0),
+        (b'{"a": ' + b"[" * 2000 + b"]" * 2000 + b"}", "", 0),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_line(data: bytes, problem: str, line: int) -> None:
+    found = examine(data)
+    assert found.problem.startswith(problem)
+    assert found.problem
+    assert found.stamp is None
+    if line:
+        assert found.line == line
+
+
+def test_no_single_byte_of_a_view_can_change_its_meaning_unseen() -> None:
+    import orjson
+
+    data = render(row("my-app/prod/a", outputs={"id": "größe"}), Stamp(1, 2, 3))
+    meaning = orjson.loads(data)
+    for place in range(len(data)):
+        changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        found = examine(changed)
+        try:
+            same = orjson.loads(changed) == meaning
+        except orjson.JSONDecodeError:
+            same = False
+        assert found.problem or same, changed[place - 10 : place + 10]
+
+
+def test_views_of_other_owners_and_links_are_not_ours(tmp_path: Path) -> None:
+    app, prod = Stage(tmp_path, "my-app"), Stage(tmp_path, "my-app/prod")
+    prod.run("a")
+    app.run("b")
+    (tmp_path / "my-app" / "linked").symlink_to(tmp_path / "my-app" / "prod")
+    fold = app.load().fold
+    assert set(view_files(app.files, app.layout, fold)) == {app.own_view, app.view("b")}
+    assert stray_views(app.files, app.layout, fold) == []
+
+
+def test_what_somebody_else_put_there_is_no_stray(stage: Stage) -> None:
+    fold = stage.run("a")
+    other = stage.view("other")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b'{"not": "ours"}')
+    ahead = stage.view("ahead")
+    ahead.parent.mkdir(parents=True)
+    ahead.write_bytes(render(stage.row("ahead"), Stamp(9, 999, 999)))
+    assert stray_views(stage.files, stage.layout, fold) == []
+    newest = newest_stamp(stage.files, stage.layout, fold, thorough=True)
+    assert newest is not None
+    assert newest[1] == ahead
