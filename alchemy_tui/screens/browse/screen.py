@@ -254,8 +254,7 @@ class Browse(Screen[None]):
         model = self.scopes.model
         if model.filter.active and not dashboard.store.view.empty:
             return empty.no_match(model.filter, width)
-        root = dashboard.source.root
-        return empty.no_state(str(root), width, missing=dashboard.mode == Mode.WAITING)
+        return empty.no_state(dashboard.store.view.root, width, missing=dashboard.mode == Mode.WAITING)
 
     # -- actions --------------------------------------------------------------------------------------------------
 
