@@ -280,7 +280,7 @@ def test_destroying_needs_no_source_file(shop: Shop) -> None:
 def test_planning_a_worker_calls_nothing_even_when_what_it_is_bound_to_does_not_exist(shop: Shop) -> None:
     async def program() -> None:
         scope = await alchemy("shop", stage="prod", state_dir=shop.state_dir, phase="plan", quiet=True)
-        all_kinds()
+        _ = all_kinds()
         await scope.finalize()
 
     shop.arun(program())
