@@ -101,14 +101,14 @@ class Fold:
                 rows.add(key)
 
     def set_row(self, row: ResourceState, stamp: Stamp) -> None:
+        self.stamps[row.key] = stamp  # first: a copy may be made meanwhile, and needs it for every row it finds
         self.resources[row.key] = row
-        self.stamps[row.key] = stamp
         if row.seq >= self.next_seq:
             self.next_seq = row.seq + 1
 
     def _set_scope(self, row: ScopeState, stamp: Stamp) -> None:
-        self.scopes[row.path] = row
         self.stamps["\x00" + row.path] = stamp
+        self.scopes[row.path] = row
 
     def orphaned(self, address: str) -> bool:
         """Stored, not declared by the newest complete deploy, and not written since."""
