@@ -189,4 +189,11 @@ def declare(resource: Resource) -> Deployment:
             f"{resource.kind} {resource.id!r} is declared outside a scope",
             hint='declare it inside `async with alchemy("my-app"):` (or after `await alchemy("my-app")`)',
         )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            f"{resource.kind} {resource.id!r} is declared where no event loop runs, in another thread perhaps",
+            hint="declare it in the coroutine that opened the scope",
+        ) from None
     return scope.declare(resource)

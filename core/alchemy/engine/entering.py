@@ -136,9 +136,14 @@ def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
 
 
 def stored_kind(session: Session, path: ScopePath) -> ScopeKind | None:
-    """From the journal's presence and the view; None when nothing is stored or the view is torn."""
+    """From what this session has open, else from the view; None when nothing is stored or the view is torn."""
     import orjson
 
+    for run in session.runs.values():
+        if run.ledger.path == path:
+            return run.ledger.kind
+        if str(path) in run.members:
+            return ScopeKind.NESTED
     files, layout = session.store.files, session.store.layout
     found = read_view(files, layout.scope_view(path))
     if found is None or examine(found.data).problem:
