@@ -207,6 +207,8 @@ def _look(layout: Layout, files: Files, path: ScopePath) -> tuple[bool, Holder |
     before = read_holder(layout, files, path)
     for _ in range(_LOOKS):
         held = probe(layout, path)
+        if not held and before is None:
+            return False, None
         after = read_holder(layout, files, path)
         if before == after:
             return held, after
