@@ -6,11 +6,17 @@ import json
 import os
 import sys
 import tempfile
+from importlib import import_module
 from typing import Any
 
-from alchemy.cli import commands, main
+from alchemy.cli import main
+from alchemy.cli.commands import CLOUD, COMMANDS, SCOPE
 
-LOADED = commands.root  # before the forks
+LOADED = [
+    import_module(place.partition(":")[0])
+    for table in (COMMANDS, SCOPE, CLOUD)
+    for place, _ in table.values()  # before the forks
+] + [import_module("alchemy.cli.running"), import_module("alchemy.operations.destroying")]
 
 
 def call(typed: list[str], environment: dict[str, str]) -> dict[str, Any]:

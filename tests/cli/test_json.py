@@ -94,7 +94,7 @@ def test_the_facts_are_right(answers: dict[str, Done]) -> None:
 def test_hostile_text_from_state_reaches_neither_a_terminal_nor_a_pipe_raw(tmp_path: Path) -> None:
     """Escape sequences, C1 codes, bidirectional overrides and markup, in an id and in a value."""
     nasty = "\\x9b31m\\u202e[bold red]x[/] \\x1b]0;owned\\x07 \\u200b"
-    lamps(tmp_path, f'Lamp("[b]lamp \\\\u202e", light="{nasty}")')
+    lamps(tmp_path, f'Lamp("[b]lamp \\u202e", light="{nasty}")')
     assert alchemy("deploy", cwd=tmp_path).code == 0
     commands = ["scope list", "scope inspect house/prod", "scope state house/prod", "scope logs house/prod", "plan -v"]
     commands += [f"{command} --json" for command in commands]

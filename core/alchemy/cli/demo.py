@@ -5,6 +5,7 @@ Can be run again and again, also after it was interrupted. A program that somebo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -120,8 +121,8 @@ def _open_dashboard(given: Given, root: Path) -> bool:
     if command is None:
         _tell(given, root)
         return False
-    os.chdir(root)
-    command.main(["--state-dir", str(_state_dir(given, root))], prog_name="alchemy tui", standalone_mode=False)
+    with contextlib.chdir(root):
+        command.main(["--state-dir", str(_state_dir(given, root))], prog_name="alchemy tui", standalone_mode=False)
     return True
 
 
@@ -153,7 +154,7 @@ def _owners(view: View) -> list[str]:
 def _next(given: Given, root: Path) -> None:
     if given.quiet:
         return
-    name = "alchemy" if shutil.which("alchemy") else _shown(Path(sys.argv[0]).absolute())
+    name = _typed()
     sys.stderr.write(f"\nIt is in {_shown(root)}. Try:\n  cd {_shown(root)}\n")
     for command, says in (
         ("tui", "the dashboard"),
@@ -163,6 +164,14 @@ def _next(given: Given, root: Path) -> None:
         ("destroy lantern/dev", "a whole stage, after asking"),
     ):
         sys.stderr.write(f"  {name} {command:<28}{says}\n")
+
+
+def _typed() -> str:
+    """How this command is typed here: by its place when it is not on the path."""
+    if shutil.which("alchemy"):
+        return "alchemy"
+    place = Path(sys.argv[0]).absolute()
+    return "python -m alchemy.cli" if place.name == "__main__.py" else safe_text(place)
 
 
 def _heading(given: Given, text: str) -> None:

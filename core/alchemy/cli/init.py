@@ -10,7 +10,7 @@ import click
 
 from alchemy.cli.options import Command, Given, shared
 from alchemy.errors import InvalidName, StorageFailed
-from alchemy.model.paths import check_name
+from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 
 PROGRAM = '''\
@@ -92,7 +92,7 @@ def app_name(folder: str) -> str:
     """The folder's name inside the grammar of scope names; `my-app` when nothing is left of it."""
     name = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", folder)).strip("-._")[:63].rstrip("-._")
     try:
-        return check_name(name.lower())
+        return str(ScopePath.parse(name.lower()))
     except InvalidName:
         return "my-app"
 
