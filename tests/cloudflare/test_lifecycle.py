@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -268,6 +269,29 @@ def test_an_object_of_an_explicit_name_that_is_not_ours_is_never_taken_over_unas
         assert case.objects(shop) == before
     shop.deploy()
     assert case.objects(shop) == before
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind is not Worker], ids=lambda c: c.kind.__name__)
+def test_a_name_that_somebody_takes_between_our_look_and_our_call_stays_theirs(case: Case, shop: Shop) -> None:
+    def take(method: str, path: str) -> bool:
+        if method == "POST":
+            shop.refuses = lambda method, path: False
+            with ThreadPoolExecutor() as elsewhere:  # the program's own loop is running
+                elsewhere.submit(shop.cloud.result, "POST", case.path, json={case.listed[1]: "taken"}).result()
+        return False
+
+    shop.refuses = take
+    with pytest.raises(RunFailed) as failed:
+        shop.deploy(lambda: case.declare(name="taken"), max_retries=0)
+    assert "HTTP 4" in failed.value.failures[0][1]
+    assert len(case.objects(shop)) == 1
+
+
+@every_kind
+def test_a_longer_name_that_contains_ours_is_not_taken_for_it(case: Case, shop: Shop) -> None:
+    shop.deploy(lambda: case.declare(name="a-part-and-more"), stage="dev")
+    shop.deploy(lambda: case.declare(name="a-part"))
+    assert shop.outputs("thing")[case.id] != shop.outputs("thing", "dev")[case.id]
 
 
 @every_kind
