@@ -74,9 +74,7 @@ def _check(name: str, value: object, where: str) -> None:
         if value != value or value < (1 if name in ("batch_size", "max_concurrency") else 0):
             raise UsageError(f"{shown} cannot be {value}")
         if name in _LIMITS and value > _LIMITS[name]:
-            raise UsageError(
-                f"{shown}={value:g} is above {_LIMITS[name]:g}", hint="it is in seconds, not milliseconds"
-            )
+            raise UsageError(f"{shown}={value:g} is above {_LIMITS[name]:g}", hint="it is in seconds, not milliseconds")
     elif not isinstance(value, str):
         raise UsageError(f"{shown} takes a string, not {safe_text(repr(value), 60)}")
     if name == "destroy_strategy" and value not in STRATEGIES:
