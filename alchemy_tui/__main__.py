@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+import click
+
+from alchemy.errors import AlchemyError
 from alchemy_tui.command import tui
 
 if __name__ == "__main__":
-    tui(prog_name="alchemy tui")
+    try:
+        tui(prog_name="alchemy tui")
+    except AlchemyError as error:
+        click.ClickException(f"{error}" + (f"\n  next: {error.hint}" if error.hint else "")).show()
+        sys.exit(error.exit_code)

@@ -25,12 +25,13 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
     """
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # textual draws on stderr
         raise click.UsageError("the dashboard needs a terminal; alchemy scope list prints the same as text")
+    from alchemy.operations.states import StateManager
     from alchemy.operations.workspace import Workspace
     from alchemy_tui.app import AlchemyApp
     from alchemy_tui.present.glyphs import ASCII, choose
     from alchemy_tui.session import Session
 
-    root = (state_dir or Path(os.environ.get("ALCHEMY_STATE_DIR", ".alchemy"))).absolute()
+    root = StateManager(state_dir.expanduser().absolute() if state_dir else None).root
     writable = os.access(root, os.W_OK) if root.exists() else True
     session = Session(
         state_dir=str(state_dir or ""),
@@ -42,4 +43,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
         glyphs=ASCII if ascii_only else choose(sys.stdout.encoding, os.environ.get("TERM", "")),
         animate=os.environ.get("TEXTUAL_ANIMATIONS", "full") != "none",
     )
-    AlchemyApp(Workspace(root), session).run()
+    app = AlchemyApp(Workspace(root), session)
+    app.run()
+    if app.return_code:
+        sys.exit(app.return_code)

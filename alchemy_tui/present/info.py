@@ -80,8 +80,10 @@ def _resource(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
         out.append(BLANK)
     out += _names("needs", state.depends_on, state.scope, width)
     out += _names("needed by", node.used_by, state.scope, width)
-    out += _values("outputs", state.outputs, width)
-    out += _values("props", state.props, width)
+    keys = [*state.outputs, *state.props]
+    label = min(22, max((len(str(key)) + 2 for key in keys), default=0), width // 2)
+    out += _values("outputs", state.outputs, width, max(label, LABEL - 2))
+    out += _values("props", state.props, width, max(label, LABEL - 2))
     if node.view:
         out += [
             BLANK,
@@ -197,11 +199,10 @@ def _names(label: str, addresses: tuple[str, ...], scope: str, width: int) -> li
     return [field(label if n == 0 else "", part) for n, part in enumerate(wrap(shown, max(12, width - LABEL)))]
 
 
-def _values(title: str, values: dict[str, object], width: int) -> list[Line]:
+def _values(title: str, values: dict[str, object], width: int, label: int) -> list[Line]:
     if not values:
         return []
     out = [BLANK, line((title.capitalize(), Tone.TITLE))]
-    label = min(22, max(len(str(key)) for key in values) + 2)
     for key, value in values.items():
         out.append(
             (piece(f"  {clip(str(key), label - 1):<{label}}", Tone.DIM), piece(_short(value), limit=width - label - 2))
