@@ -15,6 +15,7 @@ import pytest
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.opening import load
+from alchemy.store.views import read_view, stray_views
 from tests.crash.runs import PROD, chance
 from tests.crash.server import Cloud
 from tests.crash.stepping import DEAD, Stepper
@@ -39,6 +40,25 @@ def stepper(tmp_path: Path) -> Iterator[Stepper]:
     stepper = Stepper(tmp_path)
     yield stepper
     stepper.close()
+
+
+def check_views(root: Path) -> None:
+    """What people read is what the journal says, each file from the record that last wrote its row."""
+    files, layout = Files(), Layout(root)
+    fold = load(files, layout, PROD).fold
+    for key, row in fold.resources.items():
+        assert not row.former
+        view = read_view(files, layout.resource_view(row.address))
+        assert view is not None, row.address
+        assert view.stamp == fold.stamps[key], row.address
+    assert not stray_views(files, layout, fold)
+    own = read_view(files, layout.scope_view(PROD))
+    if fold.resources:
+        assert own is not None
+        assert own.stamp is not None
+        assert own.stamp.seq >= fold.stamps["\x00" + str(PROD)].seq
+    else:
+        assert own is None
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -73,6 +93,7 @@ def test_whatever_the_place_it_dies_at(scenario: str, stepper: Stepper, cloud: C
         load(Files(), Layout(root), PROD)  # never raises
         code, _ = deploy(root, dying)
         assert code == 0, f"place {place}: {stepper.errors.read_text()}"
+        check_views(root)
         found = [(item["size"], item["region"]) for item in cloud.items.values()]
         assert found == [wanted[1:]] * wanted[0], f"place {place}"
         if wanted[0]:

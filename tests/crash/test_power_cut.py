@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,9 @@ class Writer:
         self._promised()
 
     def close(self) -> None:
-        self.journal.close({"scope": str(PATH), "outcome": "done", "counts": {}, "failures": []})
+        owner = replace(self.journal.fold.scopes[str(PATH)], last_run=f"R-{self.journal.epoch}")
+        body = {"scope": str(PATH), "outcome": "done", "counts": {}, "failures": []}
+        self.journal.close(body, [Put(owner)])
         self._promised()
 
 

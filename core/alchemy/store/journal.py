@@ -49,6 +49,7 @@ class LocalJournal:
         self._condition = threading.Condition()
         self._urgent = False
         self._closing = False
+        self._began = False  # a row was changed in this run
         self._views = Views(files, layout, self.fold)
         self._thread: threading.Thread | None = None
 
@@ -88,7 +89,8 @@ class LocalJournal:
                 files.sync_file(layout.epoch(path, int(sealed)))
         full = {**body, "holder": holder(epoch).to_json(), "seals": seals}
         full["lineage"] = fold.lineage or uuid.uuid4().hex
-        recheck = not loaded.clean or (fold.holder is not None and fold.holder.boot_id != full["holder"]["boot_id"])
+        rebooted = fold.holder is not None and fold.holder.boot_id != full["holder"]["boot_id"]
+        recheck = rebooted or not loaded.clean or not journal._views.complete
         try:
             journal._write("open", list(ops(fold)), full)
         except BaseException:
@@ -210,6 +212,9 @@ class LocalJournal:
                 hint=f"`alchemy scope locks` shows who; `alchemy scope logs {fold.path}` shows what it did",
             )
         rows, scopes = fold.apply(record, check)
+        if changes and not self._began:
+            self._began = True
+            self._views.begin()
         self._views.touch(rows, scopes)
 
     def _spill(self, ops: Sequence[Op], error: AlchemyError) -> None:

@@ -67,7 +67,8 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
         fold = Fold(str(path))
     loaded = Loaded(fold, epochs, notes=notes)
     wanted = [e for e in epochs if e >= fold.epoch]
-    data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in wanted}
+    # Newest first: what an opener seals was there before it, so the file it seals cannot be read too early.
+    data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in reversed(wanted)}
     openers = {
         epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
     }

@@ -79,25 +79,34 @@ class Views:
         self._rows: dict[str, None] = {}  # ordered sets of what is behind
         self._scopes: dict[str, None] = {}
         self._made: set[Path] = set()
+        self._owner_behind = False
 
     def touch(self, rows: Iterable[str], scopes: Iterable[str]) -> None:
         self._rows.update(dict.fromkeys(rows))
         self._scopes.update(dict.fromkeys(scopes))
 
+    def begin(self) -> None:
+        """Before the first view of a run: the owner's, so that a journal which loses this run is found out by it."""
+        self._owner_behind = True
+
     @property
     def behind(self) -> bool:
-        return bool(self._rows or self._scopes)
+        return bool(self._rows or self._scopes or self._owner_behind)
 
     def write_one(self) -> None:
-        """Brings one view up to date."""
-        if self._rows:
+        """Brings one view up to date; the owner's last, so that it also tells that the others are."""
+        owner = self._fold.path
+        if self._owner_behind:
+            self._owner_behind = False
+            self._write(self._layout.scope_view(owner), self._fold.scopes.get(owner), "\x00" + owner)
+        elif self._rows:
             key = next(iter(self._rows))
             del self._rows[key]
             address, _, generation = key.partition("\x00")
             path = self._layout.resource_view(address, int(generation) if generation else None)
             self._write(path, self._fold.resources.get(key), key)
         elif self._scopes:
-            scope = next(iter(self._scopes))
+            scope = next((each for each in self._scopes if each != owner), owner)
             del self._scopes[scope]
             self._write(self._layout.scope_view(scope), self._fold.scopes.get(scope), "\x00" + scope)
 
@@ -134,6 +143,13 @@ class Views:
             self._made.discard(directory)
             self._files.remove_empty(directory)
             directory = directory.parent
+
+    @property
+    def complete(self) -> bool:
+        """The run that last wrote the owner's row got to the end of its views."""
+        found = read_view(self._files, self._layout.scope_view(self._fold.path))
+        stamp = self._fold.stamps.get("\x00" + self._fold.path)
+        return stamp is None or (found is not None and found.stamp is not None and found.stamp.seq >= stamp.seq)
 
     def check_all(self, *, also_damaged: bool = False) -> None:
         """After a crash: every row whose file is missing or from another record is written again.
@@ -197,10 +213,16 @@ def _is_ours(path: Path) -> bool:
 
 
 def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> tuple[Stamp, Path] | None:
-    """The newest record any whole view was written from: the journal must reach at least that far."""
-    paths = view_files(files, layout, fold) if thorough else [layout.scope_view(fold.path)]
+    """The newest record any whole view was written from: the journal must reach at least that far.
+
+    All of them are read when `thorough`, or when the owner's own, which tells it alone, is torn or gone.
+    """
+    own = layout.scope_view(fold.path)
+    found = read_view(files, own)
+    if not thorough and found and found.stamp:
+        return found.stamp, own
     newest: tuple[Stamp, Path] | None = None
-    for path in paths:
+    for path in view_files(files, layout, fold):
         found = read_view(files, path)
         if found and found.stamp and (newest is None or found.stamp.seq > newest[0].seq):
             newest = (found.stamp, path)
