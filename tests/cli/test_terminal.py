@@ -27,8 +27,8 @@ def test_a_deploy_on_a_terminal_moves_and_keeps_what_ended(tmp_path: Path) -> No
         assert shown.end() == 0
     assert re.search(r"[⠋-⠿] creating +house/prod/hall  Lamp  0\.\ds", shown.text)
     assert re.search(r"0 of \d done, 1 in flight", shown.text)
-    assert shown.text.count("+ created    house/prod/hall") == 1
-    assert shown.text.count("+ created    house/prod/up/bed") == 1
+    for address in ("house/prod/hall", "house/prod/up/bed"):
+        assert len(re.findall(rf"\+ created    {address}  Lamp  \d\.\ds\r\n", shown.text)) == 1
     assert "from [b]the[/b] program" in shown.text
     assert "\x1b[32m" in shown.raw
     assert shown.raw.rfind("\x1b[?25h") > shown.raw.rfind("\x1b[?25l")  # the cursor is back

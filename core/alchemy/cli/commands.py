@@ -5,7 +5,6 @@ Neighbours: `options` is what every command takes, `failures` turns what went wr
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,6 +75,8 @@ class Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
             close = difflib.get_close_matches(name, [*self.table, *self.aliases, *_PLUGIN_HELP], n=1)
             close += [f"scope {name}"] if not close and name in {*SCOPE, *ALIASES} else []
             path = ctx.command_path

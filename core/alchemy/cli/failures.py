@@ -9,15 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import sysconfig
-import traceback
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alchemy.cli.tones import Line, coloured, joined, line
 from alchemy.cli.wording import LONGEST, failure
 from alchemy.errors import AlchemyError, ProgramFailed, ResourceFailed, RunFailed, UsageError
 from alchemy.model.text import safe_block, safe_text
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary
 
 INTERRUPTED = 130
 _UNWRITABLE = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO)
@@ -158,11 +160,16 @@ def _frames(error: BaseException) -> Iterator[Line]:
 
 def _ours(error: BaseException) -> bool:
     """Raised by a line of alchemy itself, not by the program or a library that it called."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and frames[-1].filename.startswith(_CORE)
 
 
-def _users_frames(error: BaseException) -> list[traceback.FrameSummary]:
+def _users_frames(error: BaseException) -> list[FrameSummary]:
+    import sysconfig
+    import traceback
+
     paths = sysconfig.get_paths()
     foreign = (_CORE, paths["stdlib"], paths["purelib"], paths["platlib"], "<")
     found = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(foreign)]
@@ -177,6 +184,8 @@ def _short(file: str) -> str:
 
 
 def _print_trace(error: BaseException) -> None:
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     _print(line((part, "dim")) for part in safe_block(text).splitlines())
 

@@ -6,14 +6,16 @@ Drawn by rich. Neighbours: `progress` decides when, `narration` folds the events
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich import live
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group
+from rich.segment import Segment
 from rich.text import Text
 
 from alchemy.cli.terminal import duration
-from alchemy.cli.tones import STYLES, Line
+from alchemy.cli.tones import STYLES, Line, coloured, joined
 from alchemy.cli.wording import DOING, TONES, short_kind
 from alchemy.model.runview import RunRow
 from alchemy.model.text import safe_text
@@ -28,6 +30,7 @@ class Live:
     def __init__(self, narrator: Narrator) -> None:
         self._narrator = narrator
         self._console = Console(file=narrator.stream, highlight=False, markup=False, emoji=False)
+        self._colour = coloured(narrator.stream)
         self._frame = 0
         self._view = live.Live(
             console=self._console,
@@ -44,7 +47,7 @@ class Live:
         self._frame += 1
         self._view.update(Group(*([] if over else self._rows())))
         if queue:
-            self._console.print(Group(*map(text_of, queue)), soft_wrap=True)
+            self._console.print(Lines(queue, colour=self._colour), soft_wrap=True)
         self._view.refresh()
 
     def stop(self) -> None:
@@ -75,8 +78,11 @@ class Live:
         return text
 
 
-def text_of(pieces: Line) -> Text:
-    text = Text()
-    for part, tone in pieces:
-        text.append(part, STYLES[tone])
-    return text
+class Lines:
+    """As they stand: a thousand of them go to the terminal in one piece, where rich would measure each."""
+
+    def __init__(self, queue: list[Line], *, colour: bool) -> None:
+        self._text = "".join(f"{joined(pieces, colour=colour)}\n" for pieces in queue)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        yield Segment(self._text)

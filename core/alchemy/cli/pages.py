@@ -84,7 +84,11 @@ class Page:
             if isinstance(item, tuple):
                 console.print(_text(item), soft_wrap=True)
             elif isinstance(item, Table):
-                console.print(_table(item))
+                if _fits(item, console.width):
+                    console.print(_table(item))
+                else:  # rich would cut cells: the terminal wraps lines instead, and nothing is lost
+                    for pieces in aligned(item.rows):
+                        console.print(_text(pieces), soft_wrap=True)
             else:
                 for tree in _trees(item):
                     console.print(tree)
@@ -143,11 +147,23 @@ def _text(pieces: Line, **extras: Any) -> Text:
     return text
 
 
+_NARROWEST = 24  # cells of a last column that is worth folding
+
+
+def _fits(item: Table, room: int) -> bool:
+    widths = [max((width(row[n]) for row in item.rows if n < len(row)), default=0) for n in range(_columns(item))]
+    return sum(widths[:-1]) + 2 * len(widths) + min([_NARROWEST, *widths[-1:]]) <= room
+
+
+def _columns(item: Table) -> int:
+    return max((len(row) for row in item.rows), default=0)
+
+
 def _table(item: Table) -> RenderableType:
     from rich.table import Table as Drawn
 
     drawn = Drawn(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    columns = max((len(row) for row in item.rows), default=0)
+    columns = _columns(item)
     for column in range(columns):
         drawn.add_column(no_wrap=column < columns - 1, overflow="fold")
     for row in item.rows:

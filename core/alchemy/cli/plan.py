@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -145,16 +144,13 @@ def count_line(counts: Counter[str]) -> str:
 
 def _difference(difference: Difference, page: Page) -> list[Any]:
     path = difference.path.removeprefix("$")  # `$inputs`: digests of the files that go with it
-    after = _UNKNOWN if difference.unknown else shown(difference.after)
+    from alchemy.cli.wording import value_text
+
+    after = _UNKNOWN if difference.unknown else value_text(difference.after, LONGEST)
     if not difference.was:
         return ["      ", ("+ ", "good"), (f"{path}: ", "dim"), (after, "good")]
-    before = (shown(difference.before), "bad")
+    before = (value_text(difference.before, LONGEST), "bad")
     if not difference.will and not difference.unknown:
         return ["      ", ("- ", "bad"), (f"{path}: ", "dim"), before]
     arrow = (f" {page.signs.arrow} ", "dim")
     return ["      ", ("~ ", "warn"), (f"{path}: ", "dim"), before, arrow, (after, "good")]
-
-
-def shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

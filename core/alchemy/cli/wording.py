@@ -5,7 +5,9 @@ Pure. Neighbours: `narration` decides what is said, `progress` draws what is goi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from alchemy.cli.terminal import Signs, counted, duration
 from alchemy.cli.tones import Line, line
@@ -86,6 +88,19 @@ def retried(signs: Signs, event: ChangeRetried) -> Line:
 
 def backed_up(signs: Signs, event: BackupTaken) -> Line:
     return row(signs.keep, "backup", "dim", event.subject, event.file)
+
+
+def value_text(value: Any, limit: int = 0) -> str:
+    """JSON on one line; a reference to another resource is its address."""
+    text = json.dumps(_named(value), ensure_ascii=False, default=str)
+    return text if not limit or len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, dict):
+        address = value.get("$resource")
+        return f"<{address}>" if isinstance(address, str) else {key: _named(item) for key, item in value.items()}
+    return [_named(item) for item in value] if isinstance(value, list) else value
 
 
 def count_words(counts: Mapping[str, int]) -> str:

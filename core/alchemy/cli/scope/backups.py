@@ -10,7 +10,7 @@ from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
 from alchemy.cli.scope.subject import find_scope, look
-from alchemy.cli.terminal import ago, counted, moment, size
+from alchemy.cli.terminal import ago, counted, size
 from alchemy.cli.tones import line
 from alchemy.store.clock import Clock
 
@@ -36,7 +36,6 @@ def backups(given: Given, scope: str, json_: bool) -> None:
         [
             [
                 line(copy.file),
-                line(moment(copy.taken)),
                 line((ago(copy.taken, now), "dim")),
                 line((counted(copy.resources, "resource"), "dim")),
                 line((size(copy.size), "dim")),

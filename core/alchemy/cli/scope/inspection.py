@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from alchemy.cli.scope import documents
 from alchemy.cli.scope.subject import find, health_cell, lock_of, look, mark, problems
 from alchemy.cli.terminal import ago, counted, duration, moment, size
 from alchemy.cli.tones import line
-from alchemy.cli.wording import count_words, short_kind
+from alchemy.cli.wording import count_words, short_kind, value_text
 from alchemy.model.locks import LockView
 from alchemy.operations.shapes import BackupInfo, ResourceNode, RunSummary, ScopeNode, View
 from alchemy.store.clock import Clock
@@ -185,8 +184,8 @@ def _resource(page: Page, view: View, node: ResourceNode, now: float) -> None:
     for title, values in (("Props", state.props), ("Outputs", state.outputs)):
         if values:
             page.section(title)
-            shown = [(str(key), json.dumps(value, ensure_ascii=False, default=str)) for key, value in values.items()]
-            page.table([[line(f"  {key}"), line(value)] for key, value in shown])
+            told = [(str(key), value) for key, value in values.items() if value not in (None, [], {})]
+            page.table([[line(f"  {key.removeprefix('$')}"), line(value_text(value))] for key, value in told])
     if node.view:
         page.say()
         field(page, "stored in", (node.view, "dim"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 from alchemy.cli.options import Given
 from alchemy.cli.terminal import Signs, ago
 from alchemy.cli.tones import Line, line
@@ -44,6 +42,8 @@ def find(view: View, text: str) -> ScopeNode | ResourceNode:
         if scope not in view.scopes:
             raise
         check_id(id)
+    import difflib
+
     close = difflib.get_close_matches(text, [*view.scopes, *view.resources], n=1)
     known = f"did you mean {safe_text(close[0])}?" if close else "`alchemy scope list` shows what is"
     raise UsageError(f"{safe_text(text, 200)} is not in the state {safe_text(view.root)}", hint=known)
