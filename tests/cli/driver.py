@@ -38,12 +38,15 @@ class Lamp(Resource, kind="test:Lamp"):
     light: str = "warm"
     socket: str = prop(default="E27", fixed=True)
     wait: float = 0.0
+    until: str = ""
     broken: bool = False
     after: str = ""
     place: str = output()
 
     async def create(self, ctx: Context) -> Outputs:
         await asyncio.sleep(self.wait)
+        while self.until and not (HALL.parent / self.until).exists():
+            await asyncio.sleep(0.02)
         if self.broken:
             raise RuntimeError("no bulb\\x1b[31m left")
         HALL.mkdir(exist_ok=True)

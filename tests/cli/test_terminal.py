@@ -146,7 +146,7 @@ def test_ctrl_c_before_anything_is_open_ends_with_130(tmp_path: Path) -> None:
 
 
 def test_following_a_run_of_another_process_until_it_ends(tmp_path: Path) -> None:
-    lamps(tmp_path, 'first = Lamp("first", wait=1.0)\nLamp("second", after=first.place, wait=1.0)')
+    lamps(tmp_path, 'first = Lamp("first", until="go")\nLamp("second", after=first.place, wait=0.3)')
     deploy = Terminal(*COMMAND, "deploy", cwd=tmp_path)
     try:
         deploy.wait_for("in flight")
@@ -157,6 +157,7 @@ def test_following_a_run_of_another_process_until_it_ends(tmp_path: Path) -> Non
                 other.type("\x03")
                 assert other.end() == 0  # Ctrl-C is how one leaves it
                 assert "Traceback" not in other.text
+            (tmp_path / "go").touch()
             assert shown.end() == 0
         assert deploy.end() == 0
     finally:
@@ -171,12 +172,17 @@ def test_following_a_run_of_another_process_until_it_ends(tmp_path: Path) -> Non
 
 
 def test_a_waiting_deploy_says_whom_it_waits_for(tmp_path: Path) -> None:
-    lamps(tmp_path, 'Lamp("slow", wait=1.2)')
+    lamps(tmp_path, 'Lamp("slow", until="go")')
     with terminal("deploy", cwd=tmp_path) as first:
         first.wait_for("in flight")
-        second = alchemy("deploy", cwd=tmp_path)
-        assert first.end() == 0
-    assert second.code == 0
-    assert f"waiting for the lock of house/prod: held by {os.environ.get('USER', '')}" in second.err
-    assert f"pid {first.process.pid}" in second.err
-    assert "nothing changed, 1 resource" in second.err
+        with terminal("deploy", "--plain", cwd=tmp_path) as second:
+            second.wait_for(f"waiting for the lock of house/prod: held by .*pid {first.process.pid}")
+            with terminal("deploy", cwd=tmp_path) as third:
+                third.wait_for("waiting for the lock")
+                third.type("\x03")  # nothing is open yet: leaves at once
+                assert third.end() == 130
+                assert "Traceback" not in third.text
+            (tmp_path / "go").touch()
+            assert first.end() == 0
+            assert second.end() == 0
+        assert "nothing changed, 1 resource" in second.text
