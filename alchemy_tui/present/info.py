@@ -15,6 +15,7 @@ from alchemy_tui.present.scene import Scene
 from alchemy_tui.present.scope import resource_status, scope_status, short_kind
 
 LABEL = 11  # cells
+SHOWN = 10  # scopes below, by name
 
 
 def field(label: str, value: Line) -> Line:
@@ -31,11 +32,8 @@ def info(scene: Scene, subject: str, width: int) -> list[Line]:
 
 
 def _heading(name: str, kind: str, path: str, width: int) -> list[Line]:
-    return [
-        spread(line((clip(name, width - 2), Tone.TITLE)), line((kind, Tone.DIM)), width),
-        *wrap(path, width, Tone.DIM),
-        BLANK,
-    ]
+    head = spread(line((clip(name, width - 2), Tone.TITLE)), line((kind, Tone.DIM)), width)
+    return [head, *(wrap(path, width, Tone.DIM) if path != name else ()), BLANK]
 
 
 def _scope(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
@@ -53,8 +51,9 @@ def _scope(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
         out.append(field("created", _when(node.row.created_at, scene)))
         out.append(field("updated", (*_when(node.row.updated_at, scene), *line((_by(node.row.last_run), Tone.DIM)))))
     out += _lock(scene, node.path)
+    out += _scopes(scene, node, width)
     out += _below(scene, node, width)
-    out += _run(scene, node.owner, node.path, width)
+    out += _run(scene, node, width)
     out += _findings(scene, node.path, width)
     return out
 
@@ -164,15 +163,36 @@ def _padded(status: Line, width: int) -> Line:
     return (*status, Piece(" " * max(0, missing)))
 
 
-def _run(scene: Scene, owner: str, path: str, width: int) -> list[Line]:
-    run = scene.run_of(owner)
+def _scopes(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
+    """The scopes directly below, each with its status and what it holds."""
+    below = [scene.view.scopes[path] for path in node.children if path in scene.view.scopes]
+    if not below:
+        return []
+    out = [BLANK, line(("Scopes", Tone.TITLE))]
+    for child in below[:SHOWN]:
+        name = piece(f"  {clip(child.path.rpartition('/')[2], max(12, width - 36))}")
+        held = piece(f"{child.total:,} resource{'s' * (child.total != 1)}  ", Tone.DIM)
+        out.append(spread((name,), (held, *_padded(scope_status(scene, child), 18)), width))
+    if len(below) > SHOWN:
+        out.append(line((f"  and {len(below) - SHOWN} more", Tone.DIM)))
+    return out
+
+
+def _run(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
+    """What runs now, else the last runs: of its journal, and for an application those of its stages and tests too."""
+    run = scene.run_of(node.owner)
     if run:
         return [BLANK, line(("Running now", Tone.TITLE)), *run_words.card(scene, run, width)]
-    runs = scene.view.runs.get(owner, ())
-    if not runs:
+    below = f"{node.path}/"
+    owners = {owner for owner in scene.view.runs if owner == node.owner or owner.startswith(below)}
+    found = [run for owner in owners for run in scene.view.runs[owner][:4]]
+    if not found:
         return []
-    title = "Last runs" if owner == path else f"Last runs of {owner}"
-    return [BLANK, line((title, Tone.TITLE)), *(run_words.summary_line(scene, one, width) for one in runs[:4])]
+    found.sort(key=lambda run: run.started_at, reverse=True)
+    several = owners != {node.owner}
+    title = "Last runs" if several or node.owner == node.path else f"Last runs of {node.owner}"
+    shown = [run_words.summary_line(scene, one, width, owner=several) for one in found[:4]]
+    return [BLANK, line((title, Tone.TITLE)), *shown]
 
 
 def _findings(scene: Scene, path: str, width: int) -> list[Line]:

@@ -97,7 +97,7 @@ def summary_line(scene: Scene, summary: RunSummary, width: int, *, owner: bool =
     run = scene.run_of(summary.scope)
     if summary.outcome == "running" and run and run.run == summary.run:
         done, total = progress(run)
-        room = min(24, max(6, width - 50))
+        room = min(24, max(6, width - cells(tuple(left)) - 28))
         left += [*bar(scene, done, total, room, tone), piece(f" {done}/{total}", tone)]
         if run.failures:
             left.append(piece(f"  {len(run.failures)} failed", Tone.BAD))

@@ -69,8 +69,8 @@ def scope_status(scene: Scene, node: ScopeNode) -> Line:
     """The one thing that matters most: unreadable, locked by somebody gone, at work, locked, then what is below."""
     glyphs = scene.glyphs
     lock = scene.locks.get(node.path)
-    if node.health == Health.CORRUPT:
-        return line((f"{glyphs.corrupt} corrupt" if node.problem else f"{glyphs.corrupt} corrupt below", Tone.BAD))
+    if node.health == Health.CORRUPT and node.problem:
+        return line((f"{glyphs.corrupt} corrupt", Tone.BAD))
     if lock and lock.verdict in (Verdict.STALE, Verdict.UNKNOWN, Verdict.HELD):
         return lock_words.badge(scene, lock)
     run = scene.run_of(node.path)
@@ -78,6 +78,8 @@ def scope_status(scene: Scene, node: ScopeNode) -> Line:
         return run_words.working(scene, run)
     if lock and lock.verdict == Verdict.LIVE:
         return lock_words.badge(scene, lock)
+    if node.health == Health.CORRUPT:
+        return line((f"{glyphs.corrupt} corrupt below", Tone.BAD))
     if node.health == Health.FAILED:
         return line((f"{glyphs.failed} failed", Tone.BAD))
     if node.health == Health.EDITED:

@@ -33,7 +33,7 @@ def matching(text: str) -> set[str]:
         ("lock:stale", {"shop/dev"}),
         ("lock:", {"shop/prod", "shop/dev"}),
         ("is:protected", {"shop/prod/storage/uploads"}),
-        ("is:corrupt", {"shop/prod/edge"}),
+        ("is:corrupt", {"shop", "shop/prod", "shop/prod/edge"}),
         ("age>30d", set()),
     ],
 )

@@ -265,7 +265,7 @@ class _Follow:
 def demo(*, live: bool = True) -> World:
     """A shop: prod with a deploy of another process going on, a stale lock, a torn file; dev; two tests."""
     world = World()
-    world.scope("shop").scope("shop/prod", Health.WORKING)
+    world.scope("shop", Health.CORRUPT).scope("shop/prod", Health.CORRUPT)
     world.scope("shop/prod/database", Health.ORPHAN)
     world.scope("shop/prod/compute", Health.WORKING)
     world.scope("shop/prod/storage")
