@@ -6,7 +6,7 @@ import atexit
 from typing import Any
 
 from alchemy.engine.scope import Scope
-from alchemy.engine.session import Run, Session, different_target, open_sessions
+from alchemy.engine.session import Run, Session, different_target, held_in_process, open_sessions
 from alchemy.engine.signals import interrupts
 from alchemy.errors import AlchemyError, InvalidName, UsageError
 from alchemy.model.events import Entry, LockWaited, Noted, RunStarted, ScopeEntered
@@ -70,8 +70,7 @@ async def open_owner(
 async def _open_ledger(
     session: Session, path: ScopePath, kind: ScopeKind, options: Options, purpose: str, lock_path: ScopePath | None
 ) -> Ledger:
-    held = session.held
-    for other in held:
+    for other in held_in_process():
         if path.holds(other):
             what = "open already" if path == other else f"above {other}, which is open"
             raise UsageError(
@@ -93,7 +92,7 @@ async def _open_ledger(
         purpose=purpose or PURPOSES.get(session.phase, session.phase),
         target=session.target,
         timeout=options.lock_timeout,
-        held=held,
+        held=session.held,
         locking=options.enable_locking,
         waiting=waiting,
         lock_path=lock_path,

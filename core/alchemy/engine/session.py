@@ -67,8 +67,8 @@ class Session:
 
     @property
     def held(self) -> list[ScopePath]:
-        """Every path this process holds, whoever opened it."""
-        runs = [path for session in _sessions for path, run in session.runs.items() if run.ledger.writable]
+        """Every path this session holds: it may open what lies below them. Other sessions of the process may not."""
+        runs = [path for path, run in self.runs.items() if run.ledger.writable]
         return runs + [lease.path for lease in self.leases]
 
     def begin(self, run: Run) -> None:
@@ -90,6 +90,11 @@ class Session:
         self.runs.pop(path, None)
         if not self.runs and self in _sessions:
             _sessions.remove(self)
+
+
+def held_in_process() -> list[ScopePath]:
+    """By whichever session: opening one of these, or one above it, could only wait for itself."""
+    return [path for session in _sessions for path in session.held]
 
 
 def open_sessions() -> list[Session]:

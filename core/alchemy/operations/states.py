@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ class StateManager:
         self.root = find_project().state_dir(state_dir)
         self._store = Store(Layout(self.root), uuid.uuid4().hex)
         self._leases: dict[ScopePath, Lease] = {}
+        self._saving: dict[ScopePath, asyncio.Lock] = {}  # two saves of one process wait for each other
 
     @classmethod
     def from_env(cls) -> StateManager:
@@ -64,14 +66,19 @@ class StateManager:
         if state.path != str(scope):
             raise UsageError(f"the state is of {state.path}, not of {scope}", hint="set ScopeState.path to the path")
         owner, kind = self._owner_of(scope, state)
-        mine = self._leases.get(scope) or self._leases.get(owner)
+        async with self._saving.setdefault(owner, asyncio.Lock()):
+            await self._save(scope, owner, kind, state)
+
+    async def _save(self, scope: ScopePath, owner: ScopePath, kind: ScopeKind, state: ScopeState) -> None:
+        mine = any(owner in lease.exclusive for lease in self._leases.values())
         ledger = await Ledger.open(
             self._store,
             owner,
             kind,
             purpose="save",
             timeout=30.0,
-            locking=mine is None,
+            held=list(self._leases),
+            locking=not mine,
             lock_path=scope if scope != owner else None,
         )
         try:
@@ -94,10 +101,11 @@ class StateManager:
         return owner, view.scopes[str(owner)].kind
 
     async def acquire_lock(self, path: str, timeout: float = 30.0) -> bool:
-        """False at the timeout (seconds); never raises for a lock that is held."""
+        """False at the timeout (seconds), and at once when this process has it already; never raises for a lock."""
+        scope = ScopePath.parse(path)
         try:
-            await self._acquire(ScopePath.parse(path), timeout)
-        except LockHeld:
+            await self._acquire(scope, timeout)
+        except (LockHeld, UsageError):
             return False
         return True
 
@@ -120,7 +128,10 @@ class StateManager:
 
     async def _acquire(self, path: ScopePath, timeout: float) -> None:
         self._store.files.make_directory(self.root)
-        lease = await self._store.locks.acquire(path, timeout=timeout)
+        workspace = Workspace(self.root)
+        node = workspace.refresh().scopes.get(str(path))
+        owner = ScopePath.parse(node.owner) if node and node.kind is ScopeKind.NESTED else None
+        lease = await self._store.locks.acquire(path, owner=owner, timeout=timeout, held=list(self._leases))
         lease.publish(make_holder(self._store, path, 0, "lock"))
         self._leases[path] = lease
 
