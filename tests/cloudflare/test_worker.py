@@ -214,14 +214,17 @@ def test_an_upload_by_hand_over_ours_that_removes_the_tag_is_put_right(shop: Sho
     assert len(settings(shop)["tags"]) == 1
 
 
-def test_a_worker_that_another_stage_adopted_is_neither_overwritten_nor_deleted_by_us(shop: Shop) -> None:
+@pytest.mark.parametrize("tried", [True, False], ids=["after trying to update it", "at once"])
+def test_a_worker_that_another_stage_adopted_is_neither_overwritten_nor_deleted_by_us(tried: bool, shop: Shop) -> None:
     shop.deploy(lambda: Worker("api", entrypoint="src/api.js", name="api"), stage="dev")
     shop.write("src/api.js", MODULE.replace("hi", "prod"))
     shop.deploy(lambda: Worker("api", entrypoint="src/api.js", name="api", adopt=True), stage="prod")
     shop.write("src/api.js", MODULE.replace("hi", "dev"))
-    with pytest.raises(RunFailed):
-        shop.deploy(lambda: Worker("api", entrypoint="src/api.js", name="api"), stage="dev")
+    if tried:
+        with pytest.raises(RunFailed):
+            shop.deploy(lambda: Worker("api", entrypoint="src/api.js", name="api"), stage="dev")
     shop.deploy(stage="dev")
+    assert shop.state("api", "dev") == {}
     assert '"prod"' in shop.cloud.send("GET", "workers/scripts/api").text
 
 

@@ -5,7 +5,6 @@ Codes are per product: 10013 is a namespace in KV and a Worker in Workers. Neigh
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from alchemy.errors import AlchemyError, CloudError, UsageError
@@ -150,6 +149,8 @@ def _asked_wait(response: httpx.Response) -> float | None:
     asked = response.headers.get("retry-after", "").strip()
     if asked.isascii() and asked.isdigit():
         return min(float(asked[:6]), _LONGEST_WAIT)
+    from email.utils import parsedate_to_datetime  # brings sockets and more: only when it is a date
+
     try:
         until, now = parsedate_to_datetime(asked), parsedate_to_datetime(response.headers.get("date", ""))
         seconds = (until - now).total_seconds()
