@@ -128,13 +128,13 @@ class Terminal:
         self._own, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-S", "-c", _TAKE_TERMINAL, *command],
             cwd=cwd,
             env=environment(extra),
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            preexec_fn=_take_terminal,
+            start_new_session=True,
         )
         os.close(theirs)
         self.raw = ""
@@ -181,9 +181,10 @@ class Terminal:
         os.close(self._own)
 
 
-def _take_terminal() -> None:
-    os.setsid()
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# A new session has no terminal until somebody takes one: only then is Ctrl-C a signal.
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 @contextlib.contextmanager
