@@ -65,7 +65,7 @@ def ago(**passed: float) -> str:
 class World:
     """Builds a View row by row."""
 
-    def __init__(self, root: str = "/work/shop/.alchemy") -> None:
+    def __init__(self, root: str = "/site/shop/.alchemy") -> None:
         self.root = root
         self.scopes: dict[str, ScopeNode] = {}
         self.resources: dict[str, ResourceNode] = {}
@@ -203,7 +203,7 @@ class HandMade:
     """A source that gives whatever `world` says. Counts its calls."""
 
     world: World
-    root: Path = Path("/work/shop/.alchemy")
+    root: Path = Path("/site/shop/.alchemy")
     version: int = 1
     refreshed: int = 0
     failing: Exception | None = None
