@@ -236,7 +236,8 @@ class _Work:
         self.resource.__dict__["outputs"] = dict(stored.outputs)
 
         async def attempt(_: int) -> dict[str, Any]:
-            return self._outputs(await call(self.run, lambda ctx: self.resource.update(ctx, before), row))
+            given = await call(self.run, lambda ctx: self.resource.update(ctx, before), row)
+            return self._outputs(given, stored.outputs)
 
         try:
             outputs = await self._try(attempt, row)
@@ -244,7 +245,7 @@ class _Work:
             if not isinstance(error, Stopped):
                 self._failed(row, action, error)
             raise
-        return self._result(row, action, {**stored.outputs, **outputs})
+        return self._result(row, action, outputs)
 
     async def _adopt(self) -> dict[str, Any] | None:
         """Takes over an object of the explicit or the plain name; None when there is none."""
@@ -288,13 +289,10 @@ class _Work:
             announce=self.run.retry(row.address, self.options.max_retries),
         )
 
-    def _outputs(self, given: Any) -> dict[str, Any]:
-        """Plain JSON, resources inside as their addresses; every declared output has a value."""
+    def _outputs(self, given: Any, before: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Plain JSON, resources inside as their addresses; every declared output has a value, `before`'s if not new."""
         if not isinstance(given, dict) and not hasattr(given, "items"):
             raise UsageError(f"{self.resource.kind} returned {type(given).__name__} where outputs were expected")
         plain = {k: v.address if isinstance(v, Resource | Reference) else v for k, v in given.items()}
-        outputs: dict[str, Any] = normalise(plain, f"{self.wish.address} outputs")
-        for name, declared in self.resource._fields.items():
-            if declared.is_output:
-                outputs.setdefault(name, None)
-        return outputs
+        known = {name: None for name, declared in self.resource._fields.items() if declared.is_output}
+        return {**known, **(before or {}), **normalise(plain, f"{self.wish.address} outputs")}
