@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _MARK = "‹known after deploy: "
 _MARKED = re.compile(r"‹known after deploy: ([^›]+)\.[^.›]+›")
 _TOKEN = re.compile(r"[A-Za-z0-9_.-]+")
+_JOINT = re.compile(r"([._-])")
+_MOST_PIECES = 40
 _INDEXED_FROM = 8  # characters: shorter outputs would match by chance
 
 
@@ -37,8 +39,15 @@ class OutputRef:
             hint=f"write `await {self.resource.id}` before using it in Python, or pass it to another resource as it is",
         )
 
-    __str__ = __format__ = __bool__ = __len__ = __iter__ = __int__ = __float__ = __add__ = __radd__ = _refuse
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):  # what Python and its tools ask of any object
+            raise AttributeError(name)
+        self._refuse()
+
+    __str__ = __format__ = __bool__ = __len__ = __iter__ = __int__ = __float__ = __index__ = _refuse
     __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __getitem__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __truediv__ = __rtruediv__ = _refuse
+    __floordiv__ = __rfloordiv__ = __pow__ = __neg__ = __pos__ = __abs__ = __round__ = __or__ = __and__ = _refuse
     __hash__ = object.__hash__
 
 
@@ -84,4 +93,15 @@ class OutputIndex:
     def sources(self, text: str) -> list[str]:
         if not self._sources or len(text) < _INDEXED_FROM:
             return []
-        return [self._sources[token] for token in _TOKEN.findall(text) if token in self._sources]
+        found = (self._source(token) for token in _TOKEN.findall(text) if len(token) >= _INDEXED_FROM)
+        return [address for address in found if address]
+
+    def _source(self, token: str) -> str:
+        """Of the whole token, or of a part between dots and dashes: `https://<id>.example`."""
+        whole = self._sources.get(token, "")
+        pieces = _JOINT.split(token)  # names at even places, what joins them at odd ones
+        if whole or len(pieces) > _MOST_PIECES:
+            return whole
+        places = range(0, len(pieces), 2)
+        parts = ("".join(pieces[i : j + 1]) for i in places for j in places[i // 2 :])
+        return next((self._sources[part] for part in parts if part in self._sources), "")

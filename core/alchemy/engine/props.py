@@ -13,7 +13,8 @@ from typing import Any
 from alchemy.engine.outputs import OutputIndex, OutputRef, unknown_sources
 from alchemy.engine.resource import Resource
 from alchemy.errors import UsageError
-from alchemy.model.canonical import normalise
+from alchemy.model.canonical import MAX_JSON_DEPTH, normalise
+from alchemy.model.text import safe_text
 
 
 class Reference:
@@ -35,6 +36,7 @@ class Reference:
 def handles_in(value: object) -> list[Resource]:
     """Every resource that must be ready before this value can be used."""
     found: list[Resource] = []
+    seen: set[int] = set()  # containers: one may hold itself
     stack = [value]
     while stack:
         item = stack.pop()
@@ -42,10 +44,9 @@ def handles_in(value: object) -> list[Resource]:
             found.append(item)
         elif isinstance(item, OutputRef):
             found.append(item.resource)
-        elif isinstance(item, Mapping):
-            stack.extend(item.values())
-        elif isinstance(item, list | tuple | set | frozenset):
-            stack.extend(item)
+        elif isinstance(item, Mapping | list | tuple | set | frozenset) and id(item) not in seen:
+            seen.add(id(item))
+            stack.extend(item.values() if isinstance(item, Mapping) else item)
     return found
 
 
@@ -62,11 +63,13 @@ class Resolved:
 def resolve(value: object, index: OutputIndex, where: str) -> Resolved:
     """All handles inside are ready (or planned). UsageError names the place of what has no JSON form."""
     out = Resolved(None, None)
-    out.live, out.stored = _walk(value, index, out, where)
+    out.live, out.stored = _walk(value, index, out, where, 0)
     return out
 
 
-def _walk(value: Any, index: OutputIndex, out: Resolved, where: str) -> tuple[Any, Any]:
+def _walk(value: Any, index: OutputIndex, out: Resolved, where: str, depth: int) -> tuple[Any, Any]:
+    if depth > MAX_JSON_DEPTH:
+        raise UsageError(f"{where[:200]} is nested deeper than {MAX_JSON_DEPTH} levels", hint="flatten it")
     if isinstance(value, OutputRef):
         out.sources.add(value.resource.address)
         if value.name not in value.resource.outputs:
@@ -78,7 +81,7 @@ def _walk(value: Any, index: OutputIndex, out: Resolved, where: str) -> tuple[An
     if isinstance(value, Resource):
         out.sources.add(value.address)
         outputs = {n: v for n, v in value.outputs.items() if n in value._fields and not value._fields[n].volatile}
-        _, stored = _walk(outputs, index, out, where)
+        _, stored = _walk(outputs, index, out, where, depth + 1)
         return value, {"$resource": value.address, "kind": value.kind, "outputs": stored}
     if isinstance(value, str):
         planned = unknown_sources(value)
@@ -87,20 +90,21 @@ def _walk(value: Any, index: OutputIndex, out: Resolved, where: str) -> tuple[An
             out.unknown = True
         else:
             out.sources.update(index.sources(value))
-        return value, str.__str__(value)
+        return value, normalise(str.__str__(value), where)
     if isinstance(value, Mapping):
         live: dict[Any, Any] = {}
         kept: dict[str, Any] = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise UsageError(f"{where}: the key {key!r} is not a string")
-            live[key], kept["$" + key if key.startswith("$") else key] = _walk(item, index, out, f"{where}.{key}")
+                raise UsageError(f"{where}: the key {safe_text(key, 40)!r} is not a string")
+            name = normalise(key, where)
+            live[key], stored = _walk(item, index, out, f"{where}.{name}", depth + 1)
+            kept["$" + name if name.startswith("$") else name] = stored
         return live, kept
     if isinstance(value, list | tuple):
-        pairs = [_walk(item, index, out, f"{where}[{i}]") for i, item in enumerate(value)]
+        pairs = [_walk(item, index, out, f"{where}[{i}]", depth + 1) for i, item in enumerate(value)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    plain = normalise(value, where)
-    return value, plain
+    return value, normalise(value, where)
 
 
 def revive(stored: Any) -> Any:

@@ -136,7 +136,8 @@ class Resource(_Declarative):
             values[name] = props.pop(name, getattr(type(self), name))
         if values["on_destroy"] not in ("", "delete", "forget"):
             raise UsageError(f"{safe_text(id)}: on_destroy is 'delete' or 'forget'")
-        if not all(isinstance(needed, Resource) for needed in values["depends_on"]):
+        needed = values["depends_on"]
+        if not isinstance(needed, list | tuple) or not all(isinstance(item, Resource) for item in needed):
             raise UsageError(f"{safe_text(id)}: depends_on takes resources", hint="depends_on=[database]")
         for name, declared in self._fields.items():
             if declared.is_output:
