@@ -20,7 +20,7 @@ from alchemy.engine.outputs import OutputIndex
 from alchemy.errors import AlchemyError, Refused
 from alchemy.model.changes import Change
 from alchemy.model.deletions import DeletionPlan
-from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, Entry, Event, RunEnded
+from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, Entry, Event, Noted, RunEnded
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, Target
 from alchemy.settings import Options
@@ -154,7 +154,7 @@ class Run:
             row.scope,
             row.address,
             self.session.connection,
-            lambda e: self.emit(e),
+            lambda e: self.emit(e, durable=isinstance(e, Noted)),
             row.adopted,
         )
 
@@ -193,9 +193,11 @@ def different_target(path: str, stored: Target, now: str) -> AlchemyError:
 
 
 async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: ResourceState) -> Any:
-    """One verb of a kind under a permit and the row's timeout."""
+    """One verb of a kind under a permit and the row's timeout; none once the journal is closed to this run."""
 
     async def made() -> Any:
+        if run.ledger.failure is not None:
+            raise run.ledger.failure
         return await verb(run.context(row))
 
     return await run.session.calls.make(made, row.timeout)
