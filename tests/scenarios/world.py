@@ -62,6 +62,11 @@ class Cloud:
         finally:
             self.now -= 1
 
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Lets the others work until it is so."""
+        while not true():  # noqa: ASYNC110 - what is waited for is a number, and nobody else changes it
+            await asyncio.sleep(0.001)
+
     def fail(self, what: str, *errors: Exception, times: int = 1) -> None:
         self.errors[what] = [*errors] or [Broken("no room")] * times
 
