@@ -70,11 +70,15 @@ async def drawn(shot: Shot) -> str:
                 driver.browse.scopes.go_to(shot.subject)
             await driver.until(lambda: driver.app.mode == "live", "live")
             await driver.press(*shot.keys)
-            await driver.pilot.pause(0.3)
             for field in driver.app.screen.query("Input"):
                 field.cursor_blink = False  # type: ignore[attr-defined]
-            await driver.settle()
-            return without_web_fonts(driver.app.export_screenshot(simplify=True))
+            before, picture = "", "not drawn"
+            while before != picture:  # until nothing moves any more, however slow the machine is
+                before = picture
+                await driver.pilot.pause(0.3)
+                await driver.settle()
+                picture = driver.app.export_screenshot(simplify=True)
+            return without_web_fonts(picture)
 
 
 def without_web_fonts(svg: str) -> str:

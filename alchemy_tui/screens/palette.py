@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.fuzzy import FuzzySearch
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from alchemy.model.text import safe_text
-from alchemy_tui.present.line import Line, Piece, Tone, line, spread
+from alchemy_tui.present.line import Line, Piece, Tone, line, piece, spread
+from alchemy_tui.store.search import places, search
 from alchemy_tui.widgets.lines import Lines
 
 SHOWN = 200
@@ -48,9 +48,8 @@ class Palette(ModalScreen[str]):
     def __init__(self, title: str, choices: Sequence[Choice]) -> None:
         super().__init__()
         self._title = title
-        self._all = choices
+        self._names = [(choice.text.lower(), choice) for choice in choices]
         self._found: list[tuple[Choice, frozenset[int]]] = [(choice, frozenset()) for choice in choices[:SHOWN]]
-        self._search = FuzzySearch(case_sensitive=False)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="palette"):
@@ -66,27 +65,15 @@ class Palette(ModalScreen[str]):
         self.call_after_refresh(self._draw)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        query = event.value.strip()
-        if not query:
-            self._found = [(choice, frozenset()) for choice in self._all[:SHOWN]]
-        else:
-            letters = query.lower().replace(" ", "")
-            scored = []
-            for choice in self._all:
-                if not _could_match(letters, choice.text.lower()):
-                    continue
-                score, places = self._search.match(query.replace(" ", ""), choice.text)
-                if score:
-                    scored.append((-score, len(choice.text), choice.text, choice, frozenset(places)))
-            scored.sort(key=lambda one: one[:3])
-            self._found = [(choice, places) for *_, choice, places in scored[:SHOWN]]
+        found = search(event.value, self._names, SHOWN)
+        self._found = [(choice, places(event.value, choice.text)) for choice in found]
         self.query_one(Lines).chosen = 0
         self._draw()
 
     def _draw(self) -> None:
         lines = self.query_one(Lines)
         width = max(10, lines.scrollable_content_region.width)
-        shown = [_row(choice, places, width) for choice, places in self._found]
+        shown = [_row(choice, marks, width) for choice, marks in self._found]
         lines.show(shown or [line(("  nothing matches", Tone.DIM))])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -111,21 +98,11 @@ class Palette(ModalScreen[str]):
         _ = self.dismiss("")
 
 
-def _could_match(letters: str, text: str) -> bool:
-    """All letters, in order: a cheap test before the scoring, which is slow."""
-    at = 0
-    for letter in letters:
-        at = text.find(letter, at) + 1
-        if not at:
-            return False
-    return True
-
-
-def _row(choice: Choice, places: frozenset[int], width: int) -> Line:
+def _row(choice: Choice, marks: frozenset[int], width: int) -> Line:
     tone = Tone.FAINT if choice.reason else Tone.TEXT
     name: list[Piece] = [Piece(" ")]
-    for at, letter in enumerate(choice.text):
-        name.append(Piece(safe_text(letter), Tone.MATCH if at in places else tone))
+    for marked, letters in groupby(enumerate(choice.text), lambda one: one[0] in marks):
+        name.append(piece("".join(letter for _, letter in letters), Tone.MATCH if marked else tone))
     aside = choice.reason or choice.help
     if aside:
         name += line((f"  {aside}", Tone.WARN if choice.reason else Tone.FAINT))

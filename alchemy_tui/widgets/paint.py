@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.content import Content, Span
 from textual.strip import Strip
 from textual.widget import Widget
 
 from alchemy_tui.present.glyphs import ASCII
-from alchemy_tui.present.line import Line, Tone, cells, fit
+from alchemy_tui.present.line import Line, Piece, Tone, pad
 
 TONE_CLASSES = frozenset(f"tone--{tone}" for tone in Tone)
 SELECTED = "drawn--selected"
@@ -25,6 +26,26 @@ class Drawn(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*TONE_CLASSES, SELECTED}
 
+    _styles: dict[tuple[Tone, bool], Style] | None = None
+
+    def notify_style_update(self) -> None:
+        """Focus, theme or layout changed: colours are looked up again."""
+        self._styles = None
+        super().notify_style_update()
+
+    def _style(self, tone: Tone, selected: bool) -> Style:
+        """Looked up once: a lookup walks up the tree of widgets, and there is one for each piece of each line."""
+        if self._styles is None:
+            ground = self.rich_style
+            under = ground + self.get_component_rich_style(SELECTED, partial=True)
+            self._styles = {
+                (each, chosen): (under if chosen else ground)
+                + self.get_component_rich_style(f"tone--{each}", partial=True)
+                for each in Tone
+                for chosen in (False, True)
+            }
+        return self._styles[tone, selected]
+
     @property
     def plain_glyphs(self) -> bool:
         session = getattr(self.app, "session", None)
@@ -32,17 +53,10 @@ class Drawn(Widget):
 
     def paint(self, content: Line, width: int, *, selected: bool = False) -> Strip:
         """Exactly `width` cells."""
-        ground = self.rich_style
-        if selected:
-            ground += self.get_component_rich_style(SELECTED, partial=True)
-        segments = []
-        for text, tone in fit(content, width):
-            style = ground + self.get_component_rich_style(f"tone--{tone}", partial=True)
-            segments.append(Segment(text.translate(_PLAIN) if self.plain_glyphs else text, style))
-        missing = width - cells(fit(content, width))
-        if missing > 0:
-            segments.append(Segment(" " * missing, ground))
-        return Strip(segments, width)
+        shown = pad(content, width)
+        if self.plain_glyphs:
+            shown = tuple(Piece(text.translate(_PLAIN), tone) for text, tone in shown)
+        return Strip([Segment(text, self._style(tone, selected)) for text, tone in shown], width)
 
 
 def as_content(line: Line) -> Content:

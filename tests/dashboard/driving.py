@@ -51,7 +51,7 @@ class Driver:
 
     async def settle(self) -> None:
         """Until nothing is under way: messages handled, documents read."""
-        for _ in range(3):
+        for _ in range(2):
             await self.pilot.pause()
             quick = [w for w in self.app.workers if w.group != "watch" and not w.is_finished]
             if quick:

@@ -80,11 +80,12 @@ def raw(driver: Driver) -> str:
     return "".join(segment.text for strip in strips for segment in strip if not segment.control)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [SMALL, MEDIUM, LARGE], ids=str)
 def test_every_row_and_every_tab_of_a_hostile_state_is_shown_and_not_obeyed(size: tuple[int, int]) -> None:
     async def flow() -> None:
         async with dashboard(worlds.hostile(), size) as driver:
-            for index in range(0, len(driver.browse.scopes.model.rows), 2):
+            for index in range(0, len(driver.browse.scopes.model.rows), 3):
                 driver.browse.scopes.model.move_to(index)
                 driver.browse.draw()
                 await driver.settle()
