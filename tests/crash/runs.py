@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,12 +65,26 @@ class Bench:
 
     def start(self, **settings: str) -> Running:
         """`settings` are the program's ITEMS_ variables in lower case, and any in capitals."""
+        return Running(self.program, self._environment(settings), self.root.parent)
+
+    def run_with(self, prepare: Callable[[], None], **settings: str) -> Ended:
+        """`prepare` is called in the child, for limits."""
+        return Running(self.program, self._environment(settings), self.root.parent, prepare).wait()
+
+    def command(self, out: Path, err: Path, **settings: str) -> str:
+        """For a shell."""
+        environment = self._environment(settings)
+        given = " ".join(f"{name}={shlex.quote(environment[name])}" for name in environment if name not in os.environ)
+        given += "".join(f" {name}={shlex.quote(value)}" for name, value in settings.items() if name.isupper())
+        return f"{given} {sys.executable} -W error {self.program} >{out} 2>{err} </dev/null"
+
+    def _environment(self, settings: dict[str, str]) -> dict[str, str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("ALCHEMY_", "CLOUDFLARE_"))}
         environment |= {"ALCHEMY_STATE_DIR": str(self.root), "ITEMS_URL": self.cloud.url, "ITEMS_N": str(self.n)}
         environment |= {"PYTHONPATH": str(CORE), "ALCHEMY_LOCK_TIMEOUT": "30000", "PYTHONUNBUFFERED": "1"}
         for name, value in {**self.common, **settings}.items():
             environment[name if name.isupper() else f"ITEMS_{name.upper()}"] = value
-        return Running(self.program, environment, self.root.parent)
+        return environment
 
     def run(self, **settings: str) -> Ended:
         return self.start(**settings).wait()
@@ -93,7 +108,13 @@ class Bench:
 class Running:
     """A program under way; what it prints goes to files, so that nothing blocks."""
 
-    def __init__(self, program: Path, environment: dict[str, str], directory: Path) -> None:
+    def __init__(
+        self,
+        program: Path,
+        environment: dict[str, str],
+        directory: Path,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `wait`
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self._started = time.monotonic()
@@ -104,6 +125,7 @@ class Running:
             stdin=subprocess.DEVNULL,
             stdout=self._out,
             stderr=self._err,
+            preexec_fn=prepare,
         )
 
     @property

@@ -50,6 +50,8 @@ class LocalJournal:
         self._urgent = False
         self._closing = False
         self._began = False  # a row was changed in this run
+        self._unwritten: list[Op] = []
+        self._spilled = 0
         self._views = Views(files, layout, self.fold)
         self._thread: threading.Thread | None = None
 
@@ -107,6 +109,7 @@ class LocalJournal:
         ack: Ack | None = Future() if wait else None
         with self._condition:
             if self.failure:
+                self._unwritten += ops
                 if ack is None:
                     return None
                 ack.set_exception(self.failure)
@@ -140,6 +143,7 @@ class LocalJournal:
                 self._files.close(self._descriptor)
                 self._descriptor = -1
         if self.failure is not None:
+            self._spill(self.failure)  # with what calls in flight have brought since
             raise self.failure
 
     def _run(self) -> None:
@@ -178,8 +182,9 @@ class LocalJournal:
             with self._condition:
                 self.failure = error
                 left, self._queue = self._queue, []
-            batch = batch + left
-            self._spill([op for part, _ in batch for op in part], error)
+                batch = batch + left
+                self._unwritten += [op for part, _ in batch for op in part]
+            self._spill(error)
         for _, ack in batch:
             if ack is not None:
                 if error is None:
@@ -217,16 +222,21 @@ class LocalJournal:
             self._views.begin()
         self._views.touch(rows, scopes)
 
-    def _spill(self, ops: Sequence[Op], error: AlchemyError) -> None:
-        """What could not be committed goes to a file of its own, so that an id the cloud gave is not lost."""
-        wanted = [op.to_json() for op in ops if isinstance(op, Put | Drop)]
-        if not wanted:
+    def _spill(self, error: AlchemyError) -> None:
+        """What could not be committed goes to a file of its own, so that an id the cloud gave is not lost.
+
+        Intents are left out, their call was never made; so is what failed, the row's intent is durable.
+        """
+        telling = ("result", "set")
+        ops = [op for op in self._unwritten if isinstance(op, Drop) or (isinstance(op, Put) and op.phase in telling)]
+        if len(ops) == self._spilled:
             return
         import json
         import tempfile
         from pathlib import Path
 
-        body = {"scope": self.fold.path, "epoch": self.epoch, "session": self.session, "ops": wanted}
+        body: dict[str, Any] = {"scope": self.fold.path, "epoch": self.epoch, "session": self.session}
+        body["ops"] = [op.to_json() for op in ops]
         name = f"{self.fold.path.replace('/', '-')}-{self.epoch}-{self.session[:8]}.json"
         data = json.dumps(body, indent=2, default=str).encode()  # also what orjson refuses, and the journal with it
         for directory in (self._layout.spill, Path(tempfile.gettempdir())):
@@ -235,7 +245,10 @@ class LocalJournal:
                 self._files.replace(directory / name, data, durable=True)
             except (StorageFailed, OSError):
                 continue
-            error.hint = f"{error.hint}; what this run knew and could not write is in {safe_text(directory / name)}"
+            if not self._spilled:
+                where = safe_text(directory / name)
+                error.hint = f"{error.hint}; what this run knew and could not write is in {where}"
+            self._spilled = len(ops)
             return
 
 
