@@ -23,7 +23,7 @@ from alchemy.errors import ProgramImported, UsageError
 from alchemy.model.paths import ScopePath, check_name
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
-from alchemy.settings import PHASES, Options, base_options, find_project, invocation
+from alchemy.settings import PHASES, Invocation, Options, base_options, find_project, invocation
 
 
 class Alchemy:
@@ -45,7 +45,7 @@ class Alchemy:
         """
 
         async def opened() -> Scope:
-            asked = invocation.get()
+            asked = _asked()
             chosen = phase or "up"
             if chosen not in PHASES:
                 raise UsageError(f"phase is one of {', '.join(PHASES)}, not {safe_text(chosen, 40)!r}")
@@ -84,6 +84,7 @@ class Alchemy:
         """A test scope of its own, destroyed whatever happens in it; `auto_cleanup=False` keeps it."""
 
         async def opened() -> Scope:
+            _asked()
             outer = current_scope()
             name = app or (outer.path.app if outer else None) or find_project().table.get("app")
             if not name:
@@ -105,6 +106,14 @@ class Alchemy:
     async def destroy(self, scope: Scope) -> Report:
         """Everything stored in the scope, in dependency order; the scope is finalized by it."""
         return await scope.destroy()
+
+
+def _asked() -> Invocation:
+    """What the command line asks. Run with python, errors are said its way from here on, without a traceback."""
+    asked = invocation.get()
+    if asked.listener is None and not asked.importing:
+        pkgutil.resolve_name("alchemy.cli.narration:report_errors")()
+    return asked
 
 
 def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) -> tuple[Session, Options]:

@@ -180,7 +180,7 @@ _attached: Narrator | None = None
 def attach_to_program(options: Options) -> Narrator | None:
     """For a program run with python: its narrator, unless it is quiet, and errors without tracebacks either way."""
     global _attached
-    _install()
+    report_errors()
     if options.quiet:
         return None
     moved = _attached is not None and _attached.stream is not sys.stderr and not _attached.runs
@@ -197,7 +197,7 @@ def attach_to_program(options: Options) -> Narrator | None:
 _installed = False
 
 
-def _install() -> None:
+def report_errors() -> None:
     """Our errors as text, with their exit code; others keep their traceback."""
     global _installed
     if _installed:

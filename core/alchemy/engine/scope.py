@@ -15,6 +15,7 @@ from alchemy.engine import finalize as deleting
 from alchemy.engine.deploy import Deployment
 from alchemy.engine.finalize import Report
 from alchemy.engine.members import Members
+from alchemy.engine.session import run_failed
 from alchemy.engine.signals import interrupts
 from alchemy.errors import Interrupted, InvalidName, RunFailed, UsageError
 from alchemy.model.deletions import DeletionPlan, plan_deletions
@@ -201,6 +202,8 @@ class Scope:
     async def _end_now(self, options: Options, destroy: bool) -> Report:
         failed = await self._end_below(options, destroy)
         await self.settle()
+        if self.phase == "destroy":  # nothing was applied: a wish that cannot be resolved keeps nothing alive
+            self.run_state.failures.clear()
         self.closed = True
         self.report = report = Report(str(self.path))
         run = self.run_state
@@ -217,7 +220,7 @@ class Scope:
         if outcome == "interrupted":
             raise Interrupted
         if outcome == "failed":
-            raise self._run_failed(failed)
+            raise run_failed(self.run_state, self.phase, failed)
         return report
 
     async def _end_below(self, options: Options, destroy: bool) -> list[RunFailed]:
@@ -275,19 +278,6 @@ class Scope:
             await run.close(outcome, declared)
         finally:
             interrupts.remove()
-
-    def _run_failed(self, below: list[RunFailed]) -> RunFailed:
-        failures = tuple(self.run_state.failures) + tuple(pair for error in below for pair in error.failures)
-        noun = "resource" if len(failures) == 1 else "resources"
-        word = "destroy" if self.phase == "destroy" else self.phase if self.phase != "up" else "deploy"
-        kept = (
-            "" if self.phase == "plan" else "; nothing was collected" if word == "deploy" else "; their rows are kept"
-        )
-        return RunFailed(
-            f"{word} of {self.path} failed: {len(failures)} {noun}{kept}",
-            failures,
-            hint="mend the cause and run the same command again: what is done stays done",
-        )
 
     async def seal(self) -> None:
         """The end of a `run` block that went well: nothing is deleted yet."""

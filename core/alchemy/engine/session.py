@@ -17,7 +17,7 @@ from alchemy.engine.calls import Calls
 from alchemy.engine.context import Connection, Context
 from alchemy.engine.members import Members
 from alchemy.engine.outputs import OutputIndex
-from alchemy.errors import AlchemyError, Refused
+from alchemy.errors import AlchemyError, Refused, RunFailed
 from alchemy.model.changes import Change
 from alchemy.model.deletions import DeletionPlan
 from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, Entry, Event, Noted, RunEnded
@@ -183,6 +183,20 @@ class Run:
             failures = [list(pair) for pair in self.failures]
             event = RunEnded(str(ledger.path), outcome, dict(self.counts), failures, round(took, 3), total)
             self.emit(event)
+
+
+def run_failed(run: Run, phase: str, below: list[RunFailed]) -> RunFailed:
+    """What leaving raises: every failure of this run and of those below it, once."""
+    failures = tuple(run.failures) + tuple(pair for error in below for pair in error.failures)
+    noun = "resource" if len(failures) == 1 else "resources"
+    word = {"up": "deploy", "destroy": "destroy"}.get(phase, phase)
+    kept = {"deploy": "; nothing was collected", "destroy": "; their rows are kept"}.get(word, "")
+    done = "" if phase == "plan" else ": what is done stays done"
+    return RunFailed(
+        f"{word} of {run.ledger.path} failed: {len(failures)} {noun}{kept}",
+        failures,
+        hint=f"mend the cause and run the same command again{done}",
+    )
 
 
 def different_target(path: str, stored: Target, now: str) -> AlchemyError:

@@ -44,26 +44,19 @@ async def destroy_stored(
         return [await _destroy_nested(session, path, options)]
     _, target = wiring.describe_target(root, options)
     opened: list[Scope] = []
-    reports: list[Report] = []
-    if path not in [owner for owner, _ in found]:
-        await _hold(session, path, options)
-    for owner, kind in found:
-        opened.append(await open_owner(session, owner, kind, options, target=target, purpose="destroy"))
     try:
+        if path not in [owner for owner, _ in found]:
+            await _hold(session, path, options)
+        for owner, kind in found:
+            opened.append(await open_owner(session, owner, kind, options, target=target, purpose="destroy"))
         for scope in opened:
             refuse_protected(scope.deletion_plan(destroy=True))
+        reports, failures = await _destroy_all(opened, options)
     except BaseException as error:
         for scope in reversed(opened):
             if not scope.closed:
                 await abandon(scope, error)
         raise
-    failures: list[tuple[str, str]] = []
-    try:
-        for scope in reversed(opened):
-            try:
-                reports.append(await scope.destroy(options))
-            except RunFailed as error:
-                failures += [pair for pair in error.failures if pair not in failures]
     finally:
         for lease in session.leases:
             lease.release()
@@ -75,6 +68,18 @@ async def destroy_stored(
         )
     _forget_application(session, path)
     return reports
+
+
+async def _destroy_all(opened: list[Scope], options: Options) -> tuple[list[Report], list[tuple[str, str]]]:
+    """Innermost first; one that fails does not keep the others. (reports, what is left)"""
+    reports: list[Report] = []
+    failures: list[tuple[str, str]] = []
+    for scope in reversed(opened):
+        try:
+            reports.append(await scope.destroy(options))
+        except RunFailed as error:
+            failures += [pair for pair in error.failures if pair not in failures]
+    return reports, failures
 
 
 async def _hold(session: Session, path: ScopePath, options: Options) -> None:

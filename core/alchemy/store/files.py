@@ -32,6 +32,13 @@ def _named(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
+def _not_a_directory(path: Path) -> StorageFailed:
+    return StorageFailed(
+        f"{safe_text(path)} is not a directory that anything can be made in",
+        hint="choose another state directory: --state-dir, ALCHEMY_STATE_DIR, or state_dir in [tool.alchemy]",
+    )
+
+
 class Files:
     """The real file system. Paths are absolute; files 0600, directories 0700."""
 
@@ -75,7 +82,11 @@ class Files:
                 try:
                     os.mkdir(directory, DIRECTORY_MODE)
                 except FileExistsError:
-                    continue
+                    if os.path.isdir(directory):
+                        continue
+                    raise _not_a_directory(directory) from None
+                except FileNotFoundError:
+                    raise _not_a_directory(directory.parent) from None
             if durable:
                 self.sync_directory(directory.parent)
 
