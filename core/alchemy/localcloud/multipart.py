@@ -1,18 +1,23 @@
 """Reading multipart/form-data exactly: part names, filenames, content types and bytes as they were sent.
 
-Neighbours: KV values and Worker uploads come this way. Our own reader, because a form parser decodes parts without a
-filename as text and forgets their content type, and both carry meaning here.
+Neighbours: KV values and Worker uploads come this way. The parser is python-multipart's, one level below its forms:
+those decode parts without a filename as text and forget their content type, and both carry meaning here.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from alchemy.localcloud.envelope import Refusal
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 _MOST_PARTS = 1000
-_PARAMETER = re.compile(r';\s*([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]*))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,37 +34,75 @@ def is_multipart(content_type: str) -> bool:
 
 def parse(content_type: str, body: bytes, code: int) -> list[Part]:
     """The parts in order; `code` is the product's number for a bad body."""
-    boundary = _parameters(content_type).get("boundary", "")
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
         raise Refusal(400, code, "The multipart body cannot be read: its content type names no boundary")
-    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
-    sections = (b"\r\n" + body).split(delimiter)
-    if len(sections) < 3 or not sections[-1].startswith(b"--"):
+    collected = _Collector(code)
+    try:
+        parser = MultipartParser(boundary, collected.callbacks())
+        parser.write(body)
+        parser.finalize()
+    except MultipartParseError as error:
+        raise Refusal(400, code, f"The multipart body cannot be read: {error}") from error
+    if not collected.ended:
         raise Refusal(400, code, "The multipart body cannot be read: it does not end with its boundary")
-    if len(sections) > _MOST_PARTS + 2:
-        raise Refusal(400, code, f"The multipart body has more than {_MOST_PARTS} parts")
-    return [_part(section, code) for section in sections[1:-1]]
+    return collected.parts
 
 
-def _part(section: bytes, code: int) -> Part:
-    header_block, separator, body = section.lstrip(b" \t").removeprefix(b"\r\n").partition(b"\r\n\r\n")
-    if not separator:
-        raise Refusal(400, code, "The multipart body cannot be read: a part has no headers")
-    headers: dict[str, str] = {}
-    for line in header_block.split(b"\r\n"):
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        headers[name.strip().lower()] = value.strip()
-    disposition = _parameters(headers.get("content-disposition", ""))
-    if "name" not in disposition:
-        raise Refusal(400, code, "The multipart body cannot be read: a part has no name")
-    return Part(disposition["name"], disposition.get("filename"), headers.get("content-type", ""), body)
+@dataclass(slots=True)
+class _Collector:
+    """What the parser calls back, put together into parts."""
+
+    code: int
+    parts: list[Part] = field(default_factory=list)
+    ended: bool = False
+    _headers: dict[str, str] = field(default_factory=dict)
+    _name: bytes = b""
+    _value: bytes = b""
+    _body: bytearray = field(default_factory=bytearray)
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._header_name,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_part_data": self._data,
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        if len(self.parts) >= _MOST_PARTS:
+            raise Refusal(400, self.code, f"The multipart body has more than {_MOST_PARTS} parts")
+        self._headers, self._name, self._value, self._body = {}, b"", b"", bytearray()
+
+    def _header_name(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._headers[self._name.decode("latin-1").lower()] = self._value.decode("utf-8", "replace")
+        self._name = self._value = b""
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._body += data[start:end]
+
+    def _end(self) -> None:
+        options = parse_options_header(self._headers.get("content-disposition", "").encode())[1]
+        if b"name" not in options:
+            raise Refusal(400, self.code, "The multipart body cannot be read: a part has no name")
+        filename = _written(options[b"filename"]) if b"filename" in options else None
+        kind = self._headers.get("content-type", "")
+        self.parts.append(Part(_written(options[b"name"]), filename, kind, bytes(self._body)))
+
+    def _finish(self) -> None:
+        self.ended = True
 
 
-def _parameters(header: str) -> dict[str, str]:
-    """The `; name=value` pairs of a header; browsers' %22 for a quote is undone, as the fetch standard writes it."""
-    found: dict[str, str] = {}
-    for match in _PARAMETER.finditer(header):
-        quoted, plain = match.group(2), match.group(3)
-        value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
-        found.setdefault(match.group(1).lower(), value.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n"))
-    return found
+def _written(value: bytes) -> str:
+    """Browsers' %22 for a quote is undone, as the fetch standard writes it."""
+    text = value.decode("utf-8", "replace")
+    return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
