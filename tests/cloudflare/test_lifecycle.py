@@ -304,6 +304,21 @@ def test_after_a_name_was_taken_another_name_will_do(case: Case, shop: Shop) -> 
 
 
 @every_kind
+def test_renaming_to_a_taken_name_fails_until_it_is_renamed_back_and_touches_nothing(case: Case, shop: Shop) -> None:
+    shop.deploy(lambda: case.declare(name="taken"), stage="dev")
+    shop.deploy(lambda: case.declare(name="first"))
+    before = case.objects(shop)
+    for _ in range(2):
+        with pytest.raises(RunFailed):
+            shop.deploy(lambda: case.declare(name="taken"))
+        assert case.objects(shop) == before
+    shop.deploy(lambda: case.declare(name="first"))
+    assert [found[case.listed[1]] for found in case.objects(shop)] == [found[case.listed[1]] for found in before]
+    shop.deploy()
+    assert [found[case.listed[1]] for found in case.objects(shop)] == ["taken"]
+
+
+@every_kind
 def test_adopting_takes_an_object_over_and_leaves_it_when_it_is_no_longer_declared(case: Case, shop: Shop) -> None:
     shop.deploy(lambda: case.declare(name="taken"), stage="dev")
     shop.deploy(lambda: case.declare(name="taken", adopt=True))

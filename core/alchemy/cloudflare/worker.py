@@ -56,8 +56,10 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
     async def read(self, ctx: Context) -> Outputs | None:
         api, name = self.api(ctx), self.known_id or ctx.name
         script = await self.lookup(api, name)
-        if script is None or not self._is_ours(script, ctx):
+        if script is None:
             return None
+        if not self._is_ours(script, ctx):
+            raise self._not_ours(name)
         public = await api.call("GET", self.path, name, "subdomain")
         return {**self.described(script), "url": await self._url(api, name) if public.get("enabled") else None}
 
@@ -80,14 +82,17 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
         marks = [tag for tag in script.get("tags") or () if tag.startswith(_MARK)]
         return _MARK + ctx.token in marks if marks else bool(self.known_id)
 
+    def _not_ours(self, name: str) -> Refused:
+        return Refused(
+            f"a Worker called {name} exists already and was not made by this resource",
+            hint="choose another name, or take it over with adopt=True: its code will be replaced",
+        )
+
     async def _upload(self, ctx: Context, name: str) -> dict[str, Any]:
         api, module = self.api(ctx), read_module(self.address, self.entrypoint)
         there = await self.lookup(api, name)
         if there is not None and not self._is_ours(there, ctx):
-            raise Refused(
-                f"a Worker called {name} exists already and was not made by this resource",
-                hint="choose another name, or take it over with adopt=True: its code will be replaced",
-            )
+            raise self._not_ours(name)
         tags = [tag for tag in (there or {}).get("tags") or () if not tag.startswith(_MARK)]
         metadata = {
             "bindings": binding_list(self.bindings, self.env),

@@ -61,7 +61,10 @@ async def delete_row(
 
     async def attempt(number: int) -> None:
         if unsure or number:
-            found = await call(run, instance.read, row)
+            try:
+                found = await call(run, instance.read, row)
+            except Refused:
+                found = None  # what has the name is somebody else's: there is nothing of ours
             if found is None:
                 return
             if hasattr(found, "items"):

@@ -189,7 +189,10 @@ class Resource(_Declarative):
         raise UsageError(f"{self.kind} has no create")
 
     async def read(self, ctx: Context) -> Outputs | None:
-        """The outputs of the object as it is, found by ctx.name or ctx.token; None when there is none."""
+        """The outputs of the object as it is, found by ctx.name or ctx.token; None when there is none.
+
+        Refused when there is one that can be told to be somebody else's.
+        """
         raise UsageError(f"{self.kind} has no read")
 
     async def update(self, ctx: Context, before: Any) -> Outputs:
