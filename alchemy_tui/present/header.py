@@ -35,6 +35,7 @@ def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool) -> list[L
         "live": (f"{glyphs.live} live", Tone.OK),
         "polling": (f"{glyphs.polling} polling 2s", Tone.WARN),
         "waiting": (f"{glyphs.waiting} no state", Tone.DIM),
+        "unreadable": (f"{glyphs.corrupt} unreadable", Tone.BAD),
     }
     out = [line(modes.get(mode, (f"{glyphs.waiting} {mode}", Tone.DIM)))]
     owner = subject if subject in scene.view.active else _owner(scene, subject)

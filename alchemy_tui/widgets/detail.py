@@ -49,6 +49,7 @@ class Detail(Vertical):
         self.owner = ""
         self.run = ""  # pinned in the Runs tab; "" is the newest
         self._feed: Feed | None = None
+        self._listed: list[str] = []  # the runs as they are on screen
         self._document: tuple[str, object, list[Line]] = ("", None, [])
 
     def compose(self) -> ComposeResult:
@@ -105,7 +106,12 @@ class Detail(Vertical):
         if self.tab == "info":
             lines.show(info(scene, self.subject, width), keep=keep)
         elif self.tab == "runs":
-            shown = [summary_line(scene, run, width) for run in self._runs()]
+            runs = self._runs()
+            if keep and self._listed:  # a newer run appears above: the cursor stays on its run
+                chosen = self._listed[min(lines.chosen, len(self._listed) - 1)]
+                lines.chosen = next((at for at, run in enumerate(runs) if run.run == chosen), lines.chosen)
+            self._listed = [run.run for run in runs]
+            shown = [summary_line(scene, run, width) for run in runs]
             lines.selectable = bool(shown)
             lines.show(shown or [line(("No runs yet.", Tone.DIM))], keep=keep)
         elif self.tab == "deps":

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from alchemy.errors import StateInvalid
-from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, RunEnded
+from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Noted, RunEnded
 from alchemy.operations.shapes import Health
 from alchemy_tui.present.glyphs import ASCII
 from tests.dashboard import worlds
@@ -344,6 +344,7 @@ def test_state_that_cannot_be_read_is_said_and_the_dashboard_goes_on() -> None:
             driver.app.watcher.look_now()
             await driver.sees("[x] the disk is gone (look at /dev)")
             assert "db-main" in driver.text, "what was known stays"
+            assert "unreadable" in driver.lines[0]
             source.failing = None
             source.changed()
             driver.app.watcher.look_now()
@@ -470,5 +471,86 @@ def test_clicks_select_fold_and_open() -> None:
             await driver.until(lambda: len(driver.browse.scopes.model.rows) == rows - 3, "the fold sign folds")
             await driver.pilot.click("TabBar", offset=(9, 0))
             await driver.until(lambda: driver.browse.detail.tab == "state", "the tab opened")
+
+    asyncio.run(flow())
+
+
+def test_the_cursor_in_the_list_of_runs_stays_on_its_run_when_a_newer_one_begins() -> None:
+    async def flow() -> None:
+        world = worlds.demo(live=False)
+        source = HandMade(world)
+        async with dashboard(source, MEDIUM) as driver:
+            driver.browse.scopes.go_to("shop/prod")
+            driver.browse.perform("tab.runs")
+            await driver.press("down")
+            assert driver.browse.detail.lines.chosen == 1
+            world.run("shop/prod", 17, "done", {"update": 1})
+            await tell(driver, source)
+            await driver.until(lambda: driver.browse.detail.lines.chosen == 2, "R-15 is one lower now")
+            await driver.press("enter")
+            assert driver.browse.detail.run == "R-15"
+
+    asyncio.run(flow())
+
+
+def test_events_are_followed_until_somebody_scrolls_up() -> None:
+    async def flow() -> None:
+        world = worlds.demo()
+        source = HandMade(world)
+        log = world.logs[("shop/prod", "R-17")]
+
+        def more(count: int) -> None:
+            for _ in range(count):
+                log.append(Entry("R-17", log[-1].seq + 1, ago(), Noted("shop/prod", f"entry {log[-1].seq + 1}")))
+
+        more(60)
+        async with dashboard(source, SMALL) as driver:
+            driver.browse.scopes.go_to("shop/prod")
+            driver.browse.perform("tab.events")
+            await driver.sees("entry 73")
+            more(5)
+            await tell(driver, source)
+            await driver.sees("entry 78")
+            await driver.press("home")
+            await driver.sees("» deploy")
+            more(5)
+            await tell(driver, source)
+            assert "» deploy" in driver.text
+            assert "entry 83" not in driver.text
+            await driver.press("end")
+            await driver.sees("entry 83")
+
+    asyncio.run(flow())
+
+
+def test_jumping_to_something_that_went_away_meanwhile_says_so_and_keeps_the_filter() -> None:
+    async def flow() -> None:
+        world = worlds.demo()
+        source = HandMade(world)
+        async with dashboard(source, MEDIUM) as driver:
+            await driver.press("slash")
+            await driver.type("db")
+            await driver.press("enter", "f")
+            await driver.type("db-old")
+            deleted(world, "shop/prod/database/db-old")
+            await tell(driver, source)
+            await driver.press("enter")
+            await driver.sees("shop/prod/database/db-old is gone")
+            assert driver.browse.scopes.model.filter.text == "db"
+
+    asyncio.run(flow())
+
+
+def test_a_long_tree_scrolls_with_its_cursor() -> None:
+    async def flow() -> None:
+        async with dashboard(worlds.large(300), MEDIUM) as driver:
+            await driver.press("greater_than_sign")
+            tree = driver.browse.scopes
+            assert tree.show_vertical_scrollbar
+            await driver.press("end")
+            await driver.until(lambda: tree.scroll_offset.y > 0, "the last row is on screen")
+            assert "res-08" in driver.text
+            await driver.press("home")
+            await driver.until(lambda: tree.scroll_offset.y == 0, "the first row is on screen")
 
     asyncio.run(flow())

@@ -153,6 +153,10 @@ class Actions:
     def _jumped(self, identity: str | None) -> None:
         if not identity:
             return
+        view = self._screen.scene().view
+        if identity not in view.scopes and identity not in view.resources:
+            self._screen.dashboard.say(f"{identity} is gone", severity="warning")
+            return
         if not self._screen.scopes.go_to(identity):  # hidden by the filter, which then is no help
             self.filter_clear()
             self._screen.scopes.go_to(identity)

@@ -197,7 +197,7 @@ class Browse(Screen[None]):
     def _draw_bars(self) -> None:
         dashboard, scene, situation = self.dashboard, self.scene(), self.situation()
         session = dashboard.session
-        mode = "stopped" if dashboard.problem else str(dashboard.mode)
+        mode = "unreadable" if dashboard.problem else str(dashboard.mode)
         bar = self.query_one(HeaderBar)
         subject = self.scopes.model.cursor if situation.subject else ""
         bar.show(header(scene, subject, bar.size.width, mode=mode, read_only=session.read_only, narrow=self.narrow))
