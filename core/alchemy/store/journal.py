@@ -8,6 +8,7 @@ whatever was queued during the last sync into one record: one write, one sync, o
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -48,6 +49,7 @@ class LocalJournal:
         self._queue: list[tuple[Sequence[Op], Ack | None]] = []
         self._condition = threading.Condition()
         self._urgent = False
+        self._due = 0.0  # when what is queued has lingered enough
         self._closing = False
         self._began = False  # a row was changed in this run
         self._unwritten: list[Op] = []
@@ -114,6 +116,8 @@ class LocalJournal:
                     return None
                 ack.set_exception(self.failure)
                 return ack
+            if not self._queue:
+                self._due = time.monotonic() + LINGER
             self._queue.append((ops, ack))
             if wait:
                 self._urgent = True
@@ -147,19 +151,25 @@ class LocalJournal:
             raise self.failure
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                if not self._queue and not self._closing and not self._views.behind:
-                    self._condition.wait()
-                if self._queue and not self._urgent and not self._closing:
-                    self._condition.wait(LINGER)
-                batch, self._queue, self._urgent = self._queue, [], False
-                if not batch and self._closing:
-                    return
+        while (batch := self._next_batch()) is not None:
             if batch:
                 self._commit(batch)
-            elif self._views.behind:
+            else:
                 self._write_view()
+
+    def _next_batch(self) -> list[tuple[Sequence[Op], Ack | None]] | None:
+        """What is due for one record; empty when there is time for a view first; None when all is settled."""
+        with self._condition:
+            while True:
+                left = self._due - time.monotonic()
+                if self._queue and (self._urgent or self._closing or left <= 0):
+                    batch, self._queue, self._urgent = self._queue, [], False
+                    return batch
+                if self._closing:
+                    return None
+                if self._views.behind:
+                    return []
+                self._condition.wait(left if self._queue else None)
 
     def _write_view(self) -> None:
         try:
@@ -172,7 +182,8 @@ class LocalJournal:
         ops = [op for part, _ in batch for op in part]
         error: AlchemyError | None = None
         try:
-            self._write("commit", ops, {})
+            if ops:  # a flush behind which nothing is queued has nothing to write
+                self._write("commit", ops, {})
         except AlchemyError as failure:
             error = failure
         except Exception as failure:
