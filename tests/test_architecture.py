@@ -146,4 +146,4 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     foreign = tops - set(sys.stdlib_module_names) - {"alchemy", "alchemy_tui"}
     used = {distribution.lower().replace("_", "-") for top in foreign for distribution in distributions.get(top, [top])}
     assert used - declared == set()
-    assert declared - used - {"python-multipart"} == set()  # starlette imports that one to read uploads
+    assert declared - used == set()
