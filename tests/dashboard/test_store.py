@@ -145,3 +145,26 @@ def test_a_feed_of_an_old_run_stays_with_it() -> None:
     assert len(feed.poll()) == 1
     world.logs[("shop/prod", "R-17")].append(Entry("R-17", 20, ago(), Noted("shop/prod", "new")))
     assert len(feed.poll()) == 1
+
+
+class Overlapping(HandMade):
+    """Its follower tells again what was written between its first poll and the reading of the log."""
+
+    def follow(self, scope: str) -> Twice:  # type: ignore[override]
+        return Twice(self.entries(scope)[-3:])
+
+
+class Twice:
+    def __init__(self, again: list[Entry]) -> None:
+        self.again = again
+        self.polls = 0
+
+    def poll(self) -> list[Entry]:
+        self.polls += 1
+        return self.again if self.polls == 2 else []
+
+
+def test_a_feed_drops_what_log_and_follower_both_tell() -> None:
+    feed = Feed(Overlapping(worlds.demo()), "shop/prod")
+    first = feed.poll()
+    assert feed.poll() == first

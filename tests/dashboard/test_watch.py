@@ -239,3 +239,17 @@ def test_the_first_look_and_a_rescan_are_full(tmp_path: Path) -> None:
             await seen.until(lambda: seen.source.fulls == 2, "asked for")
 
     asyncio.run(flow())
+
+
+def test_after_each_event_there_is_one_more_look_for_what_sent_none(tmp_path: Path) -> None:
+    async def flow() -> None:
+        async with watching(tmp_path) as seen:
+            await armed(seen)
+            await seen.until(lambda: seen.watcher.looks >= 2, "the looks of the start are over")
+            await asyncio.sleep(watch.AFTER + watch.GAP)
+            before = seen.watcher.looks
+            (tmp_path / "one").write_text("x")
+            took = await seen.until(lambda: seen.watcher.looks >= before + 2, "a look, and one after it")
+            assert took < watch.LOOK
+
+    asyncio.run(flow())
