@@ -18,7 +18,7 @@ from alchemy.engine.members import Members
 from alchemy.engine.session import run_failed
 from alchemy.engine.signals import interrupts
 from alchemy.errors import Interrupted, InvalidName, RunFailed, UsageError
-from alchemy.model.deletions import DeletionPlan, plan_deletions
+from alchemy.model.deletions import DeletionPlan, plan_deletions, used_from_outside
 from alchemy.model.events import ScopeLeft
 from alchemy.model.paths import ScopePath, address_of
 from alchemy.model.values import ScopeKind
@@ -158,7 +158,10 @@ class Scope:
             return self.report or Report(str(self.path))
         if dry_run:
             await self.settle()
+            if self.run_state.ledger.writable:
+                await self.run_state.ledger.flush()
             return self.deletion_plan()
+        self.run_state.delete_timeout = timeout
         return await self._end(options, destroy=self.phase == "destroy" or bool(self.test_cleanup))
 
     async def destroy(self, options: Options | None = None) -> Report:
@@ -186,6 +189,8 @@ class Scope:
             for path, members in self.run_state.members.items():
                 entered.add(path)
                 alive.update(f"{path}/{id}" for id in (*members.declared, *members.registered))
+            if not self.owner:  # the end of the owner takes them, when those who use them have moved on
+                alive |= used_from_outside(prefix, fold.resources.values())
         why = "destroyed with its scope" if destroy else "not in the program"
         return plan_deletions(prefix, rows, scopes, alive=alive, alive_scopes=entered, reason=why)
 

@@ -5,7 +5,7 @@ Pure. They differ only in who survives. Neighbours: `changes` decides about what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from alchemy.model.canonical import Json, digest
@@ -94,6 +94,21 @@ def plan_deletions(
     survivors = {row.scope for row in everything if row.key not in doomed}
     survivors |= {step.row.scope for step in doomed.values() if step.blocked}
     return DeletionPlan(scope, waves, tuple(_emptied(scopes, survivors, alive_scopes)), notes, tuple(sorted(kept)))
+
+
+def used_from_outside(prefix: str, rows: Collection[ResourceState]) -> set[str]:
+    """Addresses below `prefix` that rows elsewhere use, by themselves or through others."""
+    by_address: dict[str, list[ResourceState]] = {}
+    for row in rows:
+        by_address.setdefault(row.address, []).append(row)
+    used: set[str] = set()
+    todo = [row for row in rows if not row.address.startswith(prefix + "/")]
+    while todo:
+        for needed in todo.pop().depends_on:
+            if needed not in used:
+                used.add(needed)
+                todo += by_address.get(needed, [])
+    return {address for address in used if address.startswith(prefix + "/")}
 
 
 def _forgotten(row: ResourceState) -> bool:
