@@ -58,6 +58,8 @@ async def delete_row(
     run.emit(ChangeStarted(row.address, row.kind, str(Action.DELETE), reason))
     await run.ledger.intend([Put(intent, "intent", str(Action.DELETE), reason)])
     instance = cls.restore(row)
+    if run.delete_timeout is not None:
+        row = replace(row, timeout=run.delete_timeout)
 
     async def attempt(number: int) -> None:
         if unsure or number:

@@ -113,6 +113,7 @@ class Run:
         self.planned: list[Change] = []
         self.deletions: list[DeletionPlan] = []
         self.members: dict[str, Members] = {}  # by scope path
+        self.delete_timeout: float | None = None  # for each delete, in place of the row's own: `finalize(timeout=…)`
 
     def emit(self, event: Event, *, durable: bool = False) -> None:
         """To the listeners; `durable` to the run's log as well."""
@@ -190,7 +191,9 @@ def run_failed(run: Run, phase: str, below: list[RunFailed]) -> RunFailed:
     failures = tuple(run.failures) + tuple(pair for error in below for pair in error.failures)
     noun = "resource" if len(failures) == 1 else "resources"
     word = {"up": "deploy", "destroy": "destroy"}.get(phase, phase)
-    kept = {"deploy": "; nothing was collected", "destroy": "; their rows are kept"}.get(word, "")
+    kept = "" if phase in ("plan", "read") else "; their rows are kept"
+    if word == "deploy" and not run.deletions:
+        kept = "; nothing was collected"
     done = "" if phase == "plan" else ": what is done stays done"
     return RunFailed(
         f"{word} of {run.ledger.path} failed: {len(failures)} {noun}{kept}",
