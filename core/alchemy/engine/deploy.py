@@ -50,7 +50,8 @@ class Deployment:
     @property
     def created(self) -> bool:
         """This run began to create it: a failed block takes it away again."""
-        return self.change is not None and self.change.action is Action.CREATE and self.change.before is None
+        new = self.change is not None and self.change.before is None
+        return new and self.change is not None and self.change.action in (Action.CREATE, Action.ADOPT)
 
     async def finished(self) -> Outcome:
         return await asyncio.shield(self.task)

@@ -41,6 +41,8 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
     for each in reversed(scope.below):
         if each.owner and not each.closed:
             await abandon(each, error)
+    if calm and scope.options.on_error == "cleanup" and scope.phase == "up" and not scope.closed:
+        await roll_back(scope.run_state, scope.path, scope.options)
     if scope.test_cleanup and not isinstance(error, StateInvalid):
         await asyncio.shield(asyncio.ensure_future(_destroy_test(scope)))
     elif not scope.closed:
