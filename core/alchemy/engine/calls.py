@@ -41,15 +41,17 @@ class Calls:
                 raise Stopped
             task = asyncio.create_task(call())
             self._tasks.add(task)
+            task.add_done_callback(_hear)
             try:
                 await asyncio.wait({task}, timeout=timeout)
                 if not task.done():
                     task.cancel()
                     await asyncio.wait({task}, timeout=1.0)
-                    raise CallTimedOut(
-                        f"no answer within {timeout:g} s: whether it happened is not known",
-                        hint="run again: the next try looks before it acts; `timeout=` allows more time",
-                    )
+                    if not task.done() or task.cancelled() or task.exception():
+                        raise CallTimedOut(
+                            f"no answer within {timeout:g} s: whether it happened is not known",
+                            hint="run again: the next try looks before it acts; `timeout=` allows more time",
+                        )
                 if task.cancelled():
                     raise Stopped
                 return task.result()
@@ -73,6 +75,12 @@ class Calls:
         except TimeoutError:
             return
         raise Stopped
+
+
+def _hear(task: asyncio.Task[Any]) -> None:
+    """What a call raises after its time was up is nobody's error any more: asyncio shall not print it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def transient(error: BaseException) -> bool:
