@@ -32,6 +32,7 @@ def test_no_more_calls_at_once_than_allowed(world: World, cloud: Cloud) -> None:
         for n in range(12):
             Thing(f"t{n}")
 
+    cloud.crowd = 3
     world.deploy(body, max_concurrency=3)
     assert cloud.most == 3
     assert len(cloud.calls("create")) == 12
