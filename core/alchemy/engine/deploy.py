@@ -122,9 +122,10 @@ class Deployment:
 
     def _read(self) -> Outcome:
         row = self.run.ledger.row(self.resource.address)
-        if row is None:
+        if row is None or row.status in (Status.CREATING, Status.REPLACING):
+            what = "is not in the state" if row is None else f"is still {row.status}: what it puts out is not known"
             raise StateInvalid(
-                f"{self.resource.address} is not in the state",
+                f"{self.resource.address} {what}",
                 hint=f"deploy first: `alchemy deploy`; `alchemy scope inspect {self.scope.path}` shows what is there",
             )
         self.known(dict(row.outputs))

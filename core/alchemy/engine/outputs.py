@@ -71,6 +71,15 @@ class Unknown(str):
     __hash__ = str.__hash__
 
 
+# Methods that decide, or that would break the mark by which it is found again; the others leave it whole.
+for _method in (
+    "startswith endswith find rfind index rindex count split rsplit splitlines partition rpartition encode translate "
+    "upper title swapcase capitalize isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric "
+    "isprintable isspace istitle isupper"
+).split():
+    setattr(Unknown, _method, Unknown._refuse)
+
+
 def unknown_sources(text: str) -> list[str]:
     """Addresses whose outputs a string holds that are not known yet."""
     plain = str.__str__(text)
