@@ -96,7 +96,7 @@ class Alchemy:
             stem = f"{prefix}-{Path(file).stem}".replace("_", "-")[: 63 - len(ending)].rstrip("-.")
             check_name(stem, "test prefix")
             full = ScopePath((*path.parts, "test", stem + ending))
-            session, given = _session(state_dir, "up", options)
+            session, given = _session(state_dir, invocation.get().phase or "up", options)
             scope = await _open(session, full, ScopeKind.TEST, given, purpose="test")
             scope.test_cleanup = auto_cleanup
             return scope
