@@ -72,11 +72,12 @@ class Unknown(str):
 
 
 # Methods that decide, or that would break the mark by which it is found again; the others leave it whole.
-for _method in (
+_REFUSED = (
     "startswith endswith find rfind index rindex count split rsplit splitlines partition rpartition encode translate "
     "upper title swapcase capitalize isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric "
     "isprintable isspace istitle isupper"
-).split():
+)
+for _method in _REFUSED.split():
     setattr(Unknown, _method, Unknown._refuse)
 
 
