@@ -25,13 +25,12 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
     """
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # textual draws on stderr
         raise click.UsageError("the dashboard needs a terminal; alchemy scope list prints the same as text")
-    from alchemy.operations.states import StateManager
-    from alchemy.operations.workspace import Workspace
+    from alchemy.operations.workspace import Workspace, state_root
     from alchemy_tui.app import AlchemyApp
     from alchemy_tui.present.glyphs import ASCII, choose
     from alchemy_tui.session import Session
 
-    root = StateManager(state_dir.expanduser().absolute() if state_dir else None).root
+    root = state_root(state_dir.expanduser().absolute() if state_dir else None)
     writable = os.access(root, os.W_OK) if root.exists() else True
     session = Session(
         state_dir=str(state_dir or ""),

@@ -14,7 +14,7 @@ from alchemy.model.records import entries
 from alchemy.model.runview import RunView
 from alchemy.model.values import Holder, ResourceState, ScopeKind, Status
 from alchemy.operations.history import Runs, entries_of, run_records
-from alchemy.operations.shapes import Health, ResourceNode, RunSummary, ScopeNode
+from alchemy.operations.shapes import Finding, Health, ResourceNode, RunSummary, ScopeNode
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import is_gone, lock_view
@@ -38,6 +38,7 @@ class Owner:
         self.active: RunView | None = None
         self.lock: LockView = LockView(path, Verdict.FREE, None)
         self.problem = ""
+        self.findings: tuple[Finding, ...] = ()
         self.has_journal = True
         self._files = files
         self._layout = layout
@@ -47,7 +48,10 @@ class Owner:
         self._seen: dict[Path, tuple[tuple[int, int, int], str]] = {}  # view -> (stat, problem)
         self._view: RunView | None = None
         self._built: object = None
-        self._compared: tuple[object, str] = (None, "")  # what the journal's end was compared with, and the finding
+        self._compared: tuple[object, AlchemyError | None] = (
+            None,
+            None,
+        )  # what the journal's end was compared with, and the finding
 
     @property
     def alive(self) -> bool:
@@ -57,11 +61,13 @@ class Owner:
     def refresh(self, *, full: bool) -> bool:
         """True when anything that is shown changed."""
         self.has_journal = self._files.exists(self._layout.journal(self.path))
+        damage: AlchemyError | None
         try:
             grown = self._reader.poll()
-            problem = self._lost_records()
+            damage = self._lost_records()
         except AlchemyError as error:
-            grown, problem = False, f"{error.message}. {error.hint}"
+            grown, damage = False, error
+        problem = f"{damage.message}. {damage.hint}" if damage else ""
         fold = self._reader.fold
         self.lock = lock_view(self._layout, self._files, self.path, clock=self._clock)
         live = not fold.released and self._at_work(fold.holder)
@@ -76,9 +82,23 @@ class Owner:
         self.runs = self._history.newest(live=live, now=self._clock.wall())
         self.active = self._view if live else None
         self._build(live, dict(looked))
+        self.findings = (*self._of_journal(damage), *(self._of_view(*found) for found in looked))
         return True
 
-    def _lost_records(self) -> str:
+    def _of_journal(self, damage: AlchemyError | None) -> tuple[Finding, ...]:
+        if damage is None:
+            return ()
+        file = str(self._layout.journal(self.path).relative_to(self._layout.root))
+        return (Finding(file, self.path, "error", damage.message, damage.hint),)
+
+    def _of_view(self, subject: str, problem: str) -> Finding:
+        known = subject in self.resources
+        file = self._layout.resource_view(subject) if known else self._layout.scope_view(subject)
+        way_out = f"alchemy scope validate {self.path} --fix writes it again from the journal"
+        scope = subject.rpartition("/")[0] if known else subject
+        return Finding(str(file.relative_to(self._layout.root)), scope, "error", problem, way_out)
+
+    def _lost_records(self) -> AlchemyError | None:
         """A journal that is shorter than a view says never shows as an empty scope."""
         fold, path = self._reader.fold, self._layout.scope_view(self.path)
         mark = (fold.seq, self._reader.reloaded, self._files.size(path))
@@ -89,7 +109,7 @@ class Owner:
         if error is not None and self._reader.poll():  # the run that is writing was faster than we
             self._view = None  # its events were in the first poll and in this one: read them again
             error = lost_records(self._files, self._layout, self._reader.fold, thorough=thorough)
-        self._compared = (mark, f"{error.message}. {error.hint}" if error else "")
+        self._compared = (mark, error)
         return self._compared[1]
 
     def _at_work(self, holder: Holder | None) -> bool:

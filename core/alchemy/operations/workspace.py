@@ -28,6 +28,13 @@ _WORST = list(Health)
 _SMALL = 2000  # directories: below that the whole tree is watched
 
 
+def state_root(given: str | Path | None = None) -> Path:
+    """The state directory: what was given, else the environment, the project file, `.alchemy` of the project."""
+    from alchemy.settings import find_project
+
+    return find_project().state_dir(given)
+
+
 class Workspace:
     """`root` may not exist yet."""
 
@@ -110,6 +117,7 @@ class Workspace:
             locks=tuple(lock for lock in self._locks if lock.verdict is not Verdict.FREE),
             runs={o.path: o.runs for o in shown if o.runs},
             active={o.path: o.active for o in shown if o.active is not None},
+            findings=tuple(finding for owner in shown for finding in owner.findings),
         )
 
     # -- one subject --------------------------------------------------------------------------------------------
