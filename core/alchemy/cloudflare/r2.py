@@ -53,10 +53,6 @@ class R2Bucket(AccountResource, kind="cloudflare:R2Bucket"):
             if error.code != _NOT_EMPTY:
                 raise
             page = await self.api(ctx).call("GET", self.path, self.known_id, "objects", headers=self.headers())
-            raise CloudError(
-                f"the bucket {self.known_id} is not empty: it holds {len(page)} objects or more (r2 {error.code})",
-                service=error.service,
-                status=error.status,
-                code=error.code,
-                hint=f"empty it (`wrangler r2 object delete {self.known_id}/KEY`, or any S3 tool), then run again",
-            ) from error
+            what = f"the bucket {self.known_id} is not empty: it holds {len(page)} objects or more (r2 {error.code})"
+            hint = f"empty it (`wrangler r2 object delete {self.known_id}/KEY`, or any S3 tool), then run again"
+            raise CloudError(what, service="r2", status=error.status, code=error.code, hint=hint) from error
