@@ -155,13 +155,16 @@ def _read_table(file: Path) -> Mapping[str, Any] | None:
     return dict(table)
 
 
-def _milliseconds(name: str, text: str) -> float:
+def _milliseconds(name: str, text: str, option: str) -> float:
     try:
         value = int(text)
     except ValueError:
         value = -1
     if value < 0:
         raise UsageError(f"{name}={safe_text(text, 40)!r} is not a number of milliseconds", hint=f"{name}=30000")
+    most = int(_LIMITS[option] * 1000)
+    if value > most:
+        raise UsageError(f"{name}={value} is above {most} milliseconds", hint=f"{name}=30000 is half a minute")
     return value / 1000
 
 
@@ -173,16 +176,23 @@ def base_options(project: Project) -> Options:
     found: dict[str, Any] = {}
     environment = os.environ
     if environment.get("ALCHEMY_LOCK_TIMEOUT"):
-        found["lock_timeout"] = _milliseconds("ALCHEMY_LOCK_TIMEOUT", environment["ALCHEMY_LOCK_TIMEOUT"])
+        found["lock_timeout"] = _milliseconds(
+            "ALCHEMY_LOCK_TIMEOUT", environment["ALCHEMY_LOCK_TIMEOUT"], "lock_timeout"
+        )
     if environment.get("ALCHEMY_RETRY_DELAY"):
-        found["retry_delay"] = _milliseconds("ALCHEMY_RETRY_DELAY", environment["ALCHEMY_RETRY_DELAY"])
+        found["retry_delay"] = _milliseconds("ALCHEMY_RETRY_DELAY", environment["ALCHEMY_RETRY_DELAY"], "retry_delay")
     if environment.get("ALCHEMY_MAX_RETRIES"):
         text = environment["ALCHEMY_MAX_RETRIES"]
-        if not text.isdigit():
+        if not text.isdecimal():
             raise UsageError(f"ALCHEMY_MAX_RETRIES={safe_text(text, 40)!r} is not a whole number")
         found["max_retries"] = int(text)
     if environment.get("ALCHEMY_DESTROY_STRATEGY"):
-        found["destroy_strategy"] = environment["ALCHEMY_DESTROY_STRATEGY"]
+        strategy = found["destroy_strategy"] = environment["ALCHEMY_DESTROY_STRATEGY"]
+        if strategy not in STRATEGIES:
+            raise UsageError(
+                f"ALCHEMY_DESTROY_STRATEGY={safe_text(strategy, 40)!r} is not one of {', '.join(STRATEGIES)}",
+                hint="ALCHEMY_DESTROY_STRATEGY=sequential is the default",
+            )
     names = {"api_token": "CLOUDFLARE_API_TOKEN", "account_id": "CLOUDFLARE_ACCOUNT_ID"}
     names["api_base_url"] = "CLOUDFLARE_API_BASE_URL"
     for option, variable in names.items():
