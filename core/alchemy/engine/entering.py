@@ -13,7 +13,7 @@ from alchemy.model.events import Entry, LockWaited, Noted, RunStarted, ScopeEnte
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind, ScopeState, Target
-from alchemy.settings import Options
+from alchemy.settings import Options, invocation
 from alchemy.store import identity
 from alchemy.store.ledger import Ledger
 from alchemy.store.views import examine, read_view, render
@@ -165,7 +165,8 @@ def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
         raise InvalidName(f"{path} was a stage: its journal is still there", hint="choose another name")
     parent.claim_child(name)
     run = parent.run_state
-    scope = Scope(parent.session, run, path, ScopeKind.NESTED, parent.options.but(f"run({name!r})", **options), parent)
+    given = parent.options.but(f"run({name!r})", **options).but("command line", **invocation.get().options)
+    scope = Scope(parent.session, run, path, ScopeKind.NESTED, given, parent)
     ledger = run.ledger
     if ledger.writable and str(path) not in ledger.fold.scopes:
         now = ledger.store.clock.now()

@@ -21,6 +21,7 @@ from alchemy.engine.outputs import OutputRef
 from alchemy.errors import UsageError
 from alchemy.model.paths import address_of, check_id
 from alchemy.model.text import safe_text
+from alchemy.settings import Options
 
 if TYPE_CHECKING:
     from alchemy.engine.context import Context
@@ -139,6 +140,10 @@ class Resource(_Declarative):
         needed = values["depends_on"]
         if not isinstance(needed, list | tuple) or not all(isinstance(item, Resource) for item in needed):
             raise UsageError(f"{safe_text(id)}: depends_on takes resources", hint="depends_on=[database]")
+        for name in ("protect", "retain", "allow_data_loss"):
+            if not isinstance(values[name], bool):
+                raise UsageError(f"{safe_text(id)}: {name} takes True or False")
+        Options().but(safe_text(id, 80), adopt=values["adopt"], timeout=values["timeout"])
         for name, declared in self._fields.items():
             if declared.is_output:
                 continue

@@ -22,6 +22,7 @@ from alchemy.model.deletions import DeletionPlan, plan_deletions, used_from_outs
 from alchemy.model.events import ScopeLeft
 from alchemy.model.paths import ScopePath, address_of
 from alchemy.model.values import ScopeKind
+from alchemy.settings import invocation
 
 if TYPE_CHECKING:
     from alchemy.engine.resource import Resource
@@ -153,7 +154,7 @@ class Scope:
             timeout=timeout,
             continue_on_error=continue_on_error,
             force=force,
-        )
+        ).but("command line", **invocation.get().options)
         if self.closed:
             return self.report or Report(str(self.path))
         if dry_run:
