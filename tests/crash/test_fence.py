@@ -120,3 +120,30 @@ def test_a_reader_is_not_misled_while_one_run_takes_over_from_another(tmp_path: 
     fold = load(files, Layout(tmp_path), PATH).fold
     assert f"{PATH}/one" in fold.resources
     eventually(lambda: load(files, Layout(tmp_path), PATH).fold.epoch == 2, "the later run is seen")
+
+
+class Overtaking(Files):
+    """Another run commits, and writes its views, right after the journal was read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.writer: Writer | None = None
+
+    def read(self, path: Path) -> bytes:
+        data = super().read(path)
+        if path.suffix == ".jsonl" and self.writer:
+            writer, self.writer = self.writer, None
+            writer.commit(Put(row("late")))
+            view = Layout(self.root).resource_view(f"{PATH}/late")
+            eventually(view.exists, "the view of the late row")
+        return data
+
+
+def test_a_view_that_is_newer_than_what_was_just_read_is_no_damage(tmp_path: Path) -> None:
+    files = Overtaking(tmp_path)
+    files.writer = writer = Writer(Files(), tmp_path, "a" * 32)
+    later = Writer(files, tmp_path, "b" * 32)
+    assert f"{PATH}/late" in later.journal.fold.resources
+    later.close()
+    with pytest.raises(Fenced):
+        writer.close()

@@ -24,7 +24,7 @@ from alchemy.store.clock import Clock
 from alchemy.store.copies import wants_snapshot, write_snapshot
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.opening import Loaded, load, lost_records
+from alchemy.store.opening import Loaded, load, load_again, lost_records
 from alchemy.store.views import Views
 
 LINGER = 0.05  # seconds that results wait for company when nobody awaits them
@@ -83,7 +83,7 @@ class LocalJournal:
                 hint="`alchemy scope locks` shows who; run the command again",
             ) from None
         # Read again: the claim fixed what counts of the epochs before, and the seal says how much that is.
-        loaded = load(files, layout, path, below=epoch)
+        loaded = load_again(files, layout, path, before, below=epoch)
         journal = cls(files, layout, clock, loaded, epoch, session)
         journal._descriptor = descriptor
         fold = loaded.fold
@@ -121,7 +121,8 @@ class LocalJournal:
             self._queue.append((ops, ack))
             if wait:
                 self._urgent = True
-            self._condition.notify()
+            if wait or len(self._queue) == 1:  # else the writer knows when it is due, and waking it costs us
+                self._condition.notify()
         return ack
 
     def settle(self) -> None:

@@ -74,6 +74,8 @@ class Ledger:
         self._journal: LocalJournal | None = None
         self._leases: list[Lease] = []
         self._backed_up = False
+        self._round: asyncio.Task[None] | None = None
+        self._round_ops: list[Op] = []
 
     @classmethod
     def read(cls, store: Store, path: ScopePath, kind: ScopeKind) -> Ledger:
@@ -162,6 +164,14 @@ class Ledger:
     async def intend(self, ops: Sequence[Op]) -> None:
         """Durable and unfenced when this returns; only then may the call it announces be made."""
         self.mutated = True
+        self._round_ops += ops
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_task(self._send_round(), name=f"intents {self.path}")
+        await asyncio.shield(self._round)
+
+    async def _send_round(self) -> None:
+        """Everything intended in one round of the loop: a thousand resources declared at once are one batch."""
+        ops, self._round_ops, self._round = self._round_ops, [], None
         ack = self._writer.append(ops, wait=True)
         assert ack is not None
         await asyncio.wrap_future(ack)

@@ -44,6 +44,7 @@ class Loaded:
     torn: int = 0  # bytes after `end`
     unsealed: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sizes: dict[int, int] = field(default_factory=dict)  # bytes of each epoch that was read
 
     @property
     def void(self) -> bool:
@@ -69,6 +70,7 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     wanted = [e for e in epochs if e >= fold.epoch]
     # Newest first: what an opener seals was there before it, so the file it seals cannot be read too early.
     data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in reversed(wanted)}
+    loaded.sizes = {epoch: len(raw) for epoch, raw in data.items()}
     openers = {
         epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
     }
@@ -91,6 +93,14 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     return loaded
 
 
+def load_again(files: Files, layout: Layout, path: ScopePath | str, before: Loaded, *, below: int) -> Loaded:
+    """`load` once more, unless nothing was appended since `before`: files only grow, so their sizes tell."""
+    epochs = [e for e in epoch_numbers(files, layout, path) if e < below]
+    if epochs == before.epochs and all(files.size(layout.epoch(path, e)) == n for e, n in before.sizes.items()):
+        return before
+    return load(files, layout, path, below=below)
+
+
 def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> StateInvalid | None:
     """A view is only ever written after its record was durable: one that is ahead proves that records are gone.
 
@@ -100,6 +110,8 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
     if newest is None or newest[0].seq <= fold.seq:
         return None
     stamp, path = newest
+    if load(files, layout, fold.path).fold.seq >= stamp.seq:
+        return None  # a run is writing: its view came after we had read the journal
     directory = layout.journal(fold.path)
     if not fold.seq and not epoch_numbers(files, layout, fold.path):
         return StateInvalid(
