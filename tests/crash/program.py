@@ -92,6 +92,7 @@ async def deploy() -> None:
         enable_locking=os.environ.get("ITEMS_LOCKING") != "no",
         destroy_strategy=os.environ.get("ITEMS_STRATEGY", "parallel"),
         retry_delay=float(os.environ.get("ITEMS_RETRY_DELAY", "0.05")),
+        timeout=float(os.environ.get("ITEMS_TIMEOUT", "60")),
     ) as scope:
         try:
             await declare()

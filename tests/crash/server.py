@@ -57,6 +57,7 @@ class Cloud:
     faults: list[Fault] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    _made: list[str] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -65,7 +66,7 @@ class Cloud:
     @property
     def created(self) -> Counter[str]:
         """How often each name was created."""
-        return Counter(call.body["name"] for call in self.calls if call.method == "POST")
+        return Counter(self._made)
 
     @property
     def names(self) -> list[str]:
@@ -157,6 +158,7 @@ class Cloud:
         if method == "POST":
             id = f"item-{next(self._ids):06d}"
             self.items[id] = {**body, "id": id}
+            self._made.append(body["name"])
             await asyncio.sleep(ANSWER_AFTER - EXISTS_AFTER)
             return 201, self.items.get(id, {**body, "id": id})
         if id not in self.items:

@@ -15,6 +15,7 @@ from alchemy.model.text import safe_text
 
 T = TypeVar("T")
 LONGEST_PAUSE = 30.0  # seconds between two tries
+LONGEST_ASKED = 300.0  # seconds that we wait when the cloud asks for it
 GRACE = 6.0  # seconds that calls get after the first signal; CI runners kill after ten
 
 
@@ -24,6 +25,10 @@ class Stopped(Exception):
 
 class CallTimedOut(AlchemyError):
     """No answer within the resource's timeout: the outcome is unknown, the next try looks up first."""
+
+
+class CallCancelled(AlchemyError):
+    """A verb ended in a way that says nothing about its outcome."""
 
 
 class Calls:
@@ -52,13 +57,24 @@ class Calls:
                             f"no answer within {timeout:g} s: whether it happened is not known",
                             hint="run again: the next try looks before it acts; `timeout=` allows more time",
                         )
-                if task.cancelled():
-                    raise Stopped
-                return task.result()
+                return self._answer(task)
             finally:
                 self._tasks.discard(task)
                 if not task.done():
                     task.cancel()
+
+    def _answer(self, task: asyncio.Task[T]) -> T:
+        """What the call returned or raised. Only a stop of the run makes a cancelled call Stopped."""
+        if task.cancelled():
+            if self.stopping.is_set():
+                raise Stopped
+            raise CallCancelled(
+                "the call cancelled itself: whether it happened is not known", hint="run again: it looks"
+            )
+        error = task.exception()
+        if error is None or isinstance(error, Exception | SystemExit | KeyboardInterrupt):
+            return task.result()
+        raise CallCancelled(f"the call raised {type(error).__name__}: {error}") from error
 
     async def drain(self, grace: float = GRACE) -> None:
         """Waits for what is in flight, then cancels the rest: their intents stay on disk."""
@@ -112,8 +128,19 @@ def pause_before(attempt: int, delay: float, error: BaseException) -> float:
     """Seconds before try `attempt` + 1: doubling, with jitter, never less than what the cloud asked for."""
     doubled: float = min(LONGEST_PAUSE, delay * 2.0**attempt)
     jittered = doubled * random.uniform(0.75, 1.25)
+    return max(jittered, _asked_for(error))
+
+
+def _asked_for(error: BaseException) -> float:
+    """Seconds that the cloud wants us to wait: our clients' errors say it, those of httpx have it in a header."""
     asked = getattr(error, "retry_after", None)
-    return max(jittered, float(asked)) if asked else jittered
+    if asked is None:
+        headers = getattr(getattr(error, "response", None), "headers", {})
+        asked = headers.get("retry-after") if hasattr(headers, "get") else None
+    try:
+        return min(float(asked or 0), LONGEST_ASKED)
+    except ValueError:  # a date: rare, and the doubling pauses do as well
+        return 0.0
 
 
 async def retrying(
