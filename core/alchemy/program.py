@@ -17,7 +17,7 @@ from alchemy.engine import kinds
 from alchemy.engine.blocks import Function, Opening, nested
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report
-from alchemy.engine.scope import Scope, current_scope
+from alchemy.engine.scope import Scope, current_scope, open_scope
 from alchemy.engine.session import Listener, Session
 from alchemy.errors import ProgramImported, UsageError
 from alchemy.model.paths import ScopePath, check_name
@@ -61,7 +61,8 @@ class Alchemy:
                 if wanted.lower() == "test":
                     raise UsageError("a stage cannot be called 'test'", hint="alchemy.test opens test scopes")
                 path, kind = path.child(wanted), ScopeKind.STAGE
-            session, given = _session(state_dir, asked.phase or chosen, options)
+            # A program that only reads something else never comes to deploy or destroy it.
+            session, given = _session(state_dir, chosen if chosen == "read" else asked.phase or chosen, options)
             return await _open(session, path, kind, given)
 
         return Opening(opened)
@@ -85,7 +86,7 @@ class Alchemy:
 
         async def opened() -> Scope:
             _asked()
-            outer = current_scope()
+            outer = open_scope()
             name = app or (outer.path.app if outer else None) or find_project().table.get("app")
             if not name:
                 raise UsageError(
@@ -117,18 +118,18 @@ def _asked() -> Invocation:
 
 
 def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) -> tuple[Session, Options]:
-    """The session of the current scope when it has the same state directory, else a new one."""
+    """The session of the current scope when it has the same state directory, phase and cloud, else a new one."""
     asked = invocation.get()
     if asked.importing:
         raise ProgramImported("the program is imported for its kinds only")
     wiring.refuse_other_platforms()
     project = find_project()
     root = asked.state_dir or project.state_dir(state_dir)
-    outer = current_scope()
+    outer = open_scope()
     same = outer is not None and outer.session.root == root
     inherited = outer.options if outer is not None and same else base_options(project)
     given = inherited.but("alchemy()", **options).but("command line", **asked.options)
-    if outer is not None and same:
+    if outer is not None and same and outer.session.phase == phase and outer.session.same_cloud(given):
         return outer.session, given
     kinds.add_loader(wiring.load_kind)
     words, _ = wiring.describe_target(root, given)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine.calls import Stopped, describe, retrying, transient
-from alchemy.engine.deletion import delete_row
+from alchemy.engine.deletion import delete_row, look, refuse_loss
 from alchemy.engine.props import Reference
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
@@ -153,18 +153,23 @@ class _Work:
         """`before`: the intent an earlier run left, or None."""
         status = Status.REPLACING if action == Action.REPLACE else Status.CREATING
         row = self._new_row(0, status)
+        fresh = before is None
         if before is not None:
-            # Same token, same name: it may exist. The props in the row are those it would have been made with.
+            # Same token, same name: it may exist, made with the props of the row.
             old = replace(self._with_wish(before), status=status, error="")
-            if self._renamed(old) and await self._look(old) is None:
-                before, row = None, replace(self._new_row(old.generation, status), seq=old.seq)
-            else:
-                row = old
-        if before is None and not self.wish.adopt:
+            fresh = self._renamed(old)
+            if fresh or not type(self.resource).idempotent:
+                found = await self._try(lambda _: self._look(old), old)
+                if found is not None:
+                    return await self._found(old, action, found)
+            row = replace(old, props=self.wish.props, props_hash=self.wish.props_hash)
+            if fresh:
+                row = replace(self._new_row(old.generation, status), seq=old.seq)
+        if fresh and not self.wish.adopt:
             await self._refuse_taken(row)
         row = self._numbered(row)
         await self._intend(row, action)
-        return await self._create_announced(row, action, look_first=before is not None)
+        return await self._create_announced(row, action)
 
     def _renamed(self, row: ResourceState) -> bool:
         return "name" in self.resource._fields and row.props.get("name") != self.wish.props.get("name")
@@ -172,6 +177,9 @@ class _Work:
     async def _refuse_taken(self, row: ResourceState) -> None:
         """What has an explicit name before our intent is somebody's; after it nobody could tell."""
         as_made = type(self.resource).restore(row)
+        other = self.run.names.setdefault((row.kind, self.own_name), row.address) if self.own_name else row.address
+        if other != row.address:
+            raise Refused(f"{row.physical_name} is the name of {other} already", hint="choose another name")
         if self.own_name and await self._try(lambda _: call(self.run, as_made.read, row), row) is not None:
             raise Refused(
                 f"{row.physical_name} exists already and was not made by this resource",
@@ -184,11 +192,9 @@ class _Work:
         self.ledger.fold.next_seq += 1
         return replace(row, seq=self.ledger.fold.next_seq - 1)
 
-    async def _create_announced(self, row: ResourceState, action: str, *, look_first: bool) -> dict[str, Any]:
-        repeat = type(self.resource).idempotent and not self._renamed(row)
-
+    async def _create_announced(self, row: ResourceState, action: str) -> dict[str, Any]:
         async def attempt(number: int) -> tuple[dict[str, Any], bool]:
-            if (look_first or number) and not repeat:
+            if number and not type(self.resource).idempotent:
                 found = await self._look(row)
                 if found is not None:
                     return found, True
@@ -200,14 +206,15 @@ class _Work:
             if not isinstance(error, Stopped):
                 self._failed(row, action, error)
             raise
-        if found and row.props_hash != self.wish.props_hash:
-            # It was made by an earlier wish: bring it to this one.
-            made = _stamped(self.run, replace(row, status=Status.READY, outputs=outputs))
-            self.ledger.record([Put(made, reason="found after an interrupted create")])
-            return await self._bring_up_to_date(made)
-        return self._result(row, action, outputs)
+        return await self._found(row, action, outputs) if found else self._result(row, action, outputs)
 
-    async def _bring_up_to_date(self, made: ResourceState) -> dict[str, Any]:
+    async def _found(self, row: ResourceState, action: str, outputs: dict[str, Any]) -> dict[str, Any]:
+        """It exists: announced by us, its answer lost. Made by an earlier wish, it is brought to this one."""
+        self.run.before_change()
+        if row.props_hash == self.wish.props_hash:
+            return self._result(self._numbered(row), action, outputs)
+        made = _stamped(self.run, replace(self._numbered(row), status=Status.READY, outputs=outputs))
+        self.ledger.record([Put(made, reason="found after an interrupted create")])
         following = decide(made, self.wish)
         if following.action is Action.REPLACE:
             return await self._replace(made)
@@ -215,16 +222,8 @@ class _Work:
 
     async def _look(self, row: ResourceState) -> dict[str, Any] | None:
         """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
-        as_made = type(self.resource).restore(row)
-        waited = 0.0
-        while True:
-            found = await call(self.run, as_made.read, row)
-            if found is not None:
-                return self._outputs(found)
-            if waited >= type(self.resource).settle:
-                return None
-            await self.run.session.calls.pause(0.5)
-            waited += 0.5
+        found = await look(self.run, type(self.resource).restore(row), row)
+        return None if found is None else self._outputs(found)
 
     async def _update(self, stored: ResourceState, as_before: ResourceState, action: str) -> dict[str, Any]:
         """`stored` is the row now; `as_before` what the object is believed to be."""
@@ -251,7 +250,7 @@ class _Work:
         """Takes over an object of the explicit or the plain name; None when there is none."""
         name = self.own_name or plain_name(self.wish.address, type(self.resource).name_limit)
         row = replace(self._numbered(self._new_row(0, Status.READY, name)), adopted=True)
-        found = await self._look(row)
+        found = await self._try(lambda _: self._look(row), row)
         if found is None:
             return None
         row = replace(row, outputs=found)
@@ -264,6 +263,8 @@ class _Work:
     async def _replace(self, before: ResourceState) -> dict[str, Any]:
         """A new incarnation beside the old one, which finalization deletes after everything has moved on."""
         action = str(Action.REPLACE)
+        if not self.resource.allow_data_loss:
+            refuse_loss(before, self.own_name, self.change.reason)
         if before.adopted and before.on_destroy != "delete" and not before.retain:
             before = replace(before, on_destroy="forget")
         row = self._numbered(self._new_row(before.generation + 1, Status.REPLACING))
@@ -275,7 +276,7 @@ class _Work:
         else:
             await self._refuse_taken(row)
             await self._intend(row, action, Put(former))
-        return await self._create_announced(row, action, look_first=False)
+        return await self._create_announced(row, action)
 
     # -- tries --------------------------------------------------------------------------------------------------
 

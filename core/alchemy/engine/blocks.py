@@ -13,7 +13,7 @@ from typing import Any
 
 from alchemy.engine.entering import open_nested
 from alchemy.engine.leaving import abandon, finish
-from alchemy.engine.scope import Scope
+from alchemy.engine.scope import Scope, step_out
 from alchemy.engine.signals import halt
 from alchemy.errors import Interrupted, UsageError
 from alchemy.model.text import safe_text
@@ -44,8 +44,13 @@ class Opening:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        scope = self._scope
-        assert scope is not None
+        assert self._scope is not None
+        try:
+            await self._leave(self._scope, error)
+        finally:
+            step_out(self._scope)
+
+    async def _leave(self, scope: Scope, error: BaseException | None) -> None:
         if error is None:
             if scope.owner:
                 await finish(scope)

@@ -6,9 +6,11 @@ Neighbours: `finalize` orders many of these, `apply` uses one when a name has to
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from alchemy.engine import kinds
 from alchemy.engine.calls import Stopped, describe, retrying
+from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
 from alchemy.errors import CloudError, Fenced, Refused, StorageFailed
 from alchemy.model.canonical import normalise
@@ -18,9 +20,24 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import Action, ResourceState, Status
 from alchemy.settings import Options
 
+_LOOK_EVERY = 0.5  # seconds
+
 
 class Blocked(Exception):
     """The step cannot be done as things are; the row is kept."""
+
+
+def refuse_loss(row: ResourceState, next_name: str, reason: str) -> None:
+    """Replacing deletes the old object in the end: not what is protected, kept, or not ours to delete."""
+    why = "protected" if row.protect else "kept" if row.kept else ""
+    foreign = row.adopted or row.retain or row.on_destroy == "forget"
+    if not why and foreign and row.on_destroy != "delete" and next_name == row.physical_name:
+        why = "not ours to delete, and its name has to be free first"
+    if why:
+        raise Refused(
+            f"{row.address} would be replaced ({reason}), but it is {why}",
+            hint="undo the change, or pass allow_data_loss=True",
+        )
 
 
 def forget_row(run: Run, row: ResourceState) -> None:
@@ -32,6 +49,17 @@ def forget_row(run: Run, row: ResourceState) -> None:
 
 def _drop(row: ResourceState, action: str, took: float) -> Drop:
     return Drop(row.address, generation=row.generation if row.former else None, kind=row.kind, action=action, took=took)
+
+
+async def look(run: Run, instance: Resource, row: ResourceState) -> Any:
+    """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
+    waited = 0.0
+    while True:
+        found = await call(run, instance.read, row)
+        if found is not None or waited >= type(instance).settle:
+            return found
+        await run.session.calls.pause(_LOOK_EVERY)
+        waited += _LOOK_EVERY
 
 
 async def delete_row(
@@ -64,7 +92,7 @@ async def delete_row(
     async def attempt(number: int) -> None:
         if unsure or number:
             try:
-                found = await call(run, instance.read, row)
+                found = await look(run, instance, row)
             except Refused:
                 found = None  # what has the name is somebody else's: there is nothing of ours
             if found is None:

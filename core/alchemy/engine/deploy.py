@@ -78,10 +78,10 @@ class Deployment:
             outcome = await self._deploy()
         except (Stopped, asyncio.CancelledError):
             return Outcome("stopped")
-        except (Fenced, StorageFailed) as error:
-            # The journal is closed to this run for good: said once, when the scope is left.
-            return Outcome("stopped", error)
         except Exception as error:
+            if isinstance(error, Fenced | StorageFailed) and self.run.ledger.failure is not None:
+                # The journal is closed to this run for good: said once, when the scope is left.
+                return Outcome("stopped", error)
             outcome = Outcome("failed", error)
         action = outcome.action or (str(self.change.action) if self.change else "create")
         if outcome.state == "failed":
@@ -99,7 +99,9 @@ class Deployment:
                 raise UsageError(f"{resource.address} refers to itself")
             before = await handle._deployment.finished()
             if before.state == "stopped":
-                raise Stopped
+                if scope.aborting or scope.interrupted or before.error is not None:
+                    raise Stopped
+                raise UsageError(f"it needs {handle.address}, whose block failed before it was deployed")
             if before.state != "done":
                 return Outcome("skipped", root=before.root or handle.address)
         if scope.aborting or scope.interrupted:

@@ -45,11 +45,12 @@ async def open_owner(
             raise
     run = Run(session, ledger)
     stored = ledger.fold.target
-    if stored is not None and target is not None and stored.account != target.account and session.phase != "read":
+    elsewhere = stored is not None and (target is None or stored.account != target.account)
+    if stored is not None and elsewhere and session.phase != "read":
         if ledger.writable:
             ledger.close(outcome="failed", counts={}, failures=[[str(path), "another target"]])
             interrupts.remove()
-        raise different_target(str(path), stored, str(target))
+        raise different_target(str(path), stored, str(target) if target else "a local cloud that is empty")
     session.begin(run)
     if ledger.writable:
         _arm_exit()
@@ -70,7 +71,7 @@ async def open_owner(
 async def _open_ledger(
     session: Session, path: ScopePath, kind: ScopeKind, options: Options, purpose: str, lock_path: ScopePath | None
 ) -> Ledger:
-    for other in held_in_process():
+    for other in held_in_process(session.root):
         if path.holds(other):
             what = "open already" if path == other else f"above {other}, which is open"
             raise UsageError(
@@ -160,10 +161,16 @@ def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
         raise InvalidName("a scope directly below an application cannot be called 'test'", hint="choose another name")
     if parent.closed:
         raise UsageError(f"{parent.path} is finalized: nothing can be opened in it")
+    given = parent.options.but(f"run({name!r})", **options)
+    if not parent.session.same_cloud(given):
+        raise UsageError(
+            f"run({name!r}) cannot go to another account than its scope",
+            hint="pass api_token, account_id and api_base_url to alchemy(...)",
+        )
     _check_kind(parent.session, path, ScopeKind.NESTED)
     if parent.session.store.files.exists(parent.session.store.layout.journal(path)):
         raise InvalidName(f"{path} was a stage: its journal is still there", hint="choose another name")
-    parent.claim_child(name)
+    parent.members.claim_child(parent.path, name)
     run = parent.run_state
     given = parent.options.but(f"run({name!r})", **options).but("command line", **invocation.get().options)
     scope = Scope(parent.session, run, path, ScopeKind.NESTED, given, parent)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alchemy.engine.calls import Stopped, describe
 from alchemy.engine.deletion import Blocked, delete_row, forget_row
 from alchemy.engine.session import Run
 from alchemy.errors import Fenced, Refused, StorageFailed
-from alchemy.model.deletions import Deletion, DeletionPlan, batches, plan_deletions
+from alchemy.model.deletions import Deletion, DeletionPlan, batches, plan_deletions, used_from_outside
 from alchemy.model.events import ChangePlanned
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop
@@ -94,8 +94,10 @@ async def _carry_out_batch(
         except Stopped:
             report.stopped = True
             _survive(step.row, surviving)
-        except (Fenced, StorageFailed):
+        except (Fenced, StorageFailed) as error:
             _survive(step.row, surviving)
+            if run.ledger.failure is None:
+                _block(run, step, report, surviving, describe(error))
         except Blocked as error:
             _block(run, step, report, surviving, str(error))
         except Exception as error:
@@ -118,11 +120,30 @@ def _block(run: Run, step: Deletion, report: Report, surviving: dict[str, str], 
     _survive(step.row, surviving)
 
 
-async def roll_back(run: Run, path: ScopePath, options: Options) -> None:
-    """Deletes again what a failed block created in this run; adopted, retained and protected resources stay."""
+def plan_ending(run: Run, prefix: str, *, owner: bool, destroy: bool) -> DeletionPlan:
+    """What ending the scope `prefix` now would delete; with `destroy` everything in it."""
+    fold = run.ledger.fold
+    stored = list(fold.resources.values())
+    scopes = [s for s in list(fold.scopes.values()) if s.path == prefix or s.path.startswith(prefix + "/")]
+    if destroy:
+        why = "destroyed with its scope"
+        return plan_deletions(prefix, stored, scopes, alive=frozenset(), alive_scopes=frozenset(), reason=why)
+    wished = {c.address: c.desired.depends_on for c in run.planned if c.desired}
+    rows = [row if row.former else replace(row, depends_on=wished.get(row.address, row.depends_on)) for row in stored]
+    alive = {f"{path}/{id}" for path, m in run.members.items() for id in (*m.declared, *m.registered)}
+    if not owner:  # the end of the owner takes them, when those who use them have moved on
+        alive |= used_from_outside(prefix, stored)
+    return plan_deletions(prefix, rows, scopes, alive=alive, alive_scopes=set(run.members))
+
+
+async def roll_back(run: Run, path: ScopePath, options: Options, scopes: Sequence[object]) -> None:
+    """Deletes again what a failed block created in this run; adopted, retained and protected resources stay.
+
+    `scopes` are the block's own: an earlier block of the same path, which went well, keeps what it made.
+    """
     await run.ledger.flush()
-    mine = {d.resource.address for d in run.deployments if d.created and path.holds(d.scope.path)}
-    current = [row for row in run.ledger.fold.resources.values() if not row.former]
+    mine = {d.resource.address for d in run.deployments if d.created and d.scope in scopes}
+    current = [row for row in list(run.ledger.fold.resources.values()) if not row.former]
     made = {r.address for r in current if r.address in mine and not (r.adopted or r.retain or r.protect)}
     alive = {row.address for row in current} - made
     reason = "its block failed: created in this run"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _kinds: dict[str, type[Resource]] = {}
 _loaders: list[Callable[[str], None]] = []
+_program: Callable[[str], None] | None = None
+_missed: set[str] = set()
 
 
 def register(kind: str, cls: type[Resource]) -> None:
@@ -29,14 +31,24 @@ def add_loader(loader: Callable[[str], None]) -> None:
     """`loader(kind)` is asked, in order, when a kind is not known yet; it imports what might define it."""
     if loader not in _loaders:
         _loaders.append(loader)
+        _missed.clear()
+
+
+def set_program(loader: Callable[[str], None] | None) -> None:
+    """The last one asked: the program of the project at hand. One at a time."""
+    global _program
+    _program = loader
+    _missed.clear()
 
 
 def find(kind: str) -> type[Resource] | None:
     """None when no loader brings it."""
-    for loader in _loaders:
-        if kind in _kinds:
+    for loader in [*_loaders, *([_program] if _program else [])]:
+        if kind in _kinds or kind in _missed:
             break
         loader(kind)
+    if kind not in _kinds:
+        _missed.add(kind)  # a program is not executed once for each of its rows
     return _kinds.get(kind)
 
 

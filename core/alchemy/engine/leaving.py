@@ -35,14 +35,15 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
     await scope.settle()
     if not scope.owner:
         if calm and scope.options.on_error != "keep" and scope.phase == "up":
-            await roll_back(scope.run_state, scope.path, scope.options)
+            await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()])
+        scope.run_state.broken.append(str(scope.path))
         await scope.seal()
         return
     for each in reversed(scope.below):
         if each.owner and not each.closed:
             await abandon(each, error)
     if calm and scope.options.on_error == "cleanup" and scope.phase == "up" and not scope.closed:
-        await roll_back(scope.run_state, scope.path, scope.options)
+        await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()])
     if scope.test_cleanup and not isinstance(error, StateInvalid):
         await asyncio.shield(asyncio.ensure_future(_destroy_test(scope)))
     elif not scope.closed:
@@ -68,3 +69,12 @@ async def finish(scope: Scope) -> None:
         shutil.rmtree(layout.scope(scope.path), ignore_errors=True)
         for file in (layout.lock(scope.path), layout.gate(scope.path), layout.holder(scope.path)):
             scope.session.store.files.remove(file)
+
+
+async def give_up(scope: Scope, error: BaseException) -> None:
+    """Leaving was itself cut short: whatever happens, the lock is given back."""
+    first, scope.gave_up, scope.closed = not scope.gave_up, True, not scope.owner
+    if scope.owner and first:
+        await abandon(scope, error)
+    elif scope.owner:
+        await scope.leave("interrupted" if scope.interrupted else "failed")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from alchemy.errors import InvalidName
+from alchemy.model.paths import ScopePath
+
 if TYPE_CHECKING:
     from alchemy.engine.deploy import Deployment
 
@@ -16,3 +19,12 @@ class Members:
     declared: dict[str, Deployment] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
     children: set[str] = field(default_factory=set)
+
+    def claim_child(self, path: ScopePath, name: str) -> None:
+        """InvalidName when `name` is a resource of `path` already, or a scope that differs only in case."""
+        if name in self.declared:
+            raise InvalidName(f"{path}/{name} is a resource already", hint="rename one of the two")
+        for other in self.children:
+            if other != name and other.lower() == name.lower():
+                raise InvalidName(f"{path}/{name} and {other} differ only in case", hint="rename one of the two")
+        self.children.add(name)

@@ -144,6 +144,8 @@ class Resource(_Declarative):
             if not isinstance(values[name], bool):
                 raise UsageError(f"{safe_text(id)}: {name} takes True or False")
         Options().but(safe_text(id, 80), adopt=values["adopt"], timeout=values["timeout"])
+        if values["timeout"] is not None:
+            Options().but(safe_text(id), timeout=values["timeout"])
         for name, declared in self._fields.items():
             if declared.is_output:
                 continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import finalize as deleting
@@ -18,8 +17,8 @@ from alchemy.engine.members import Members
 from alchemy.engine.session import run_failed
 from alchemy.engine.signals import interrupts
 from alchemy.errors import Interrupted, InvalidName, RunFailed, UsageError
-from alchemy.model.deletions import DeletionPlan, plan_deletions, used_from_outside
-from alchemy.model.events import ScopeLeft
+from alchemy.model.deletions import DeletionPlan
+from alchemy.model.events import Noted, ScopeLeft
 from alchemy.model.paths import ScopePath, address_of
 from alchemy.model.values import ScopeKind
 from alchemy.settings import invocation
@@ -33,11 +32,28 @@ _current: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def current_scope() -> Scope | None:
-    """The one last opened and not yet finalized in this task."""
+    """The one last opened and not yet finalized in this task.
+
+    A task that outlives the `run` block it was started in keeps the block: declaring there is refused, not moved.
+    """
+    scope = _current.get()
+    while scope is not None and scope.closed and scope.owner:
+        scope = scope.outer
+    return scope
+
+
+def open_scope() -> Scope | None:
+    """The innermost that is still open, whatever block this task was started in."""
     scope = _current.get()
     while scope is not None and scope.closed:
         scope = scope.outer
     return scope
+
+
+def step_out(scope: Scope) -> None:
+    """After `async with`: the task that left stands in the scope around it again."""
+    if _current.get() is scope:
+        _current.set(scope.outer)
 
 
 class Scope:
@@ -52,10 +68,11 @@ class Scope:
         self.kind = kind
         self.options = options
         self.parent = parent
-        self.outer = current_scope()
+        self.outer = open_scope()
         self.closed = False
         self.aborting = False
         self.below: list[Scope] = []  # opened in this scope, in order
+        self.gave_up = False
         self.report: Report | None = None
         self.test_cleanup: bool | None = None  # for test scopes: destroy on leaving
         self.members = run.members.setdefault(str(path), Members())
@@ -101,15 +118,6 @@ class Scope:
         self.members.declared[resource.id] = deployment
         self.run_state.deployments.append(deployment)
         return deployment
-
-    def claim_child(self, name: str) -> None:
-        """InvalidName when `name` is a resource of this scope already."""
-        if name in self.members.declared:
-            raise InvalidName(f"{address_of(self.path, name)} is a resource already", hint="rename one of the two")
-        for other in self.members.children:
-            if other != name and other.lower() == name.lower():
-                raise InvalidName(f"{self.path}/{name} and {other} differ only in case", hint="rename one of the two")
-        self.members.children.add(name)
 
     def register_resource(self, id: str) -> None:
         """Counts a stored resource as declared in this run, so that collection keeps it."""
@@ -171,29 +179,14 @@ class Scope:
 
     async def settle(self) -> None:
         """Until every resource declared in this scope and below has its outcome."""
-        pending = [d.task for d in self.run_state.deployments if self.path.holds(d.scope.path)]
-        if pending:
-            await asyncio.wait(pending)
+        while pending := [
+            d.task for d in self.run_state.deployments if self.path.holds(d.scope.path) and not d.task.done()
+        ]:
+            await asyncio.wait(pending)  # again: another task may have declared more meanwhile
 
     def deletion_plan(self, *, destroy: bool = False) -> DeletionPlan:
         """What ending this scope now would delete."""
-        fold, prefix = self.run_state.ledger.fold, str(self.path)
-        wished = {c.address: c.desired.depends_on for c in self.run_state.planned if c.desired} if not destroy else {}
-        rows = [
-            replace(row, depends_on=wished[row.address]) if row.address in wished and not row.former else row
-            for row in fold.below(prefix)
-        ]
-        scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
-        alive: set[str] = set()
-        entered: set[str] = set()
-        if not destroy:
-            for path, members in self.run_state.members.items():
-                entered.add(path)
-                alive.update(f"{path}/{id}" for id in (*members.declared, *members.registered))
-            if not self.owner:  # the end of the owner takes them, when those who use them have moved on
-                alive |= used_from_outside(prefix, fold.resources.values())
-        why = "destroyed with its scope" if destroy else "not in the program"
-        return plan_deletions(prefix, rows, scopes, alive=alive, alive_scopes=entered, reason=why)
+        return deleting.plan_ending(self.run_state, str(self.path), owner=self.owner, destroy=destroy)
 
     async def _end(self, options: Options, *, destroy: bool) -> Report:
         """One ending for all kinds of scope. Marks closed first, so that a second call does nothing."""
@@ -206,18 +199,19 @@ class Scope:
             self.session.closing -= 1
 
     async def _end_now(self, options: Options, destroy: bool) -> Report:
-        failed = await self._end_below(options, destroy)
-        await self.settle()
-        if self.phase == "destroy":  # nothing was applied: a wish that cannot be resolved keeps nothing alive
-            self.run_state.failures.clear()
-        self.closed = True
         self.report = report = Report(str(self.path))
         run = self.run_state
         try:
+            failed = await self._end_below(options, destroy)
+            await self.settle()
+            if self.phase == "destroy":  # nothing was applied: a wish that cannot be resolved keeps nothing alive
+                run.failures.clear()
+            self.closed = True
             await self._collect(options, destroy, report, failed)
-        except BaseException:
-            if self.owner:
-                await self._close("interrupted" if self.interrupted else "failed")
+        except BaseException as error:
+            from alchemy.engine.leaving import give_up
+
+            await give_up(self, error)
             raise
         if not self.owner:
             return report
@@ -247,7 +241,11 @@ class Scope:
         run = self.run_state
         if run.ledger.failure is not None:
             raise run.ledger.failure
-        if self.interrupted or ((run.failures or failed) and not options.force and not self.test_cleanup):
+        if self.interrupted or ((run.failures or failed) and not self.test_cleanup):
+            return
+        if run.broken and self.owner and not destroy:
+            text = f"nothing is collected: the block {run.broken[0]} failed before it had declared everything"
+            run.emit(Noted(str(self.path), text, "warning"), durable=True)
             return
         if run.ledger.writable:
             await run.ledger.flush()
@@ -275,9 +273,9 @@ class Scope:
 
     async def _close(self, outcome: str, *, complete: bool = True) -> None:
         run = self.run_state
-        complete = complete and outcome == "done" and self.phase in ("up", "destroy")
+        complete = complete and outcome == "done" and self.phase in ("up", "destroy") and not run.broken
         alive = {f"{path}/{id}" for path, m in run.members.items() for id in (*m.declared, *m.registered)}
-        orphans = sorted(row.address for row in run.ledger.fold.resources.values() if row.address not in alive)
+        orphans = sorted(row.address for row in list(run.ledger.fold.resources.values()) if row.address not in alive)
         declared = {"complete": complete, "orphans": orphans} if complete else {"complete": False}
         self.closed = True
         try:

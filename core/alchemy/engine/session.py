@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemy.engine.calls import Calls
+from alchemy.engine.calls import Calls, describe
 from alchemy.engine.context import Connection, Context
 from alchemy.engine.members import Members
 from alchemy.engine.outputs import OutputIndex
@@ -65,6 +65,15 @@ class Session:
             self._connection = self._connect(self.root, self.options)
         return self._connection
 
+    def same_cloud(self, options: Options) -> bool:
+        """`options` name the account that this session talks to."""
+        mine = self.options
+        return (mine.api_token, mine.account_id, mine.api_base_url) == (
+            options.api_token,
+            options.account_id,
+            options.api_base_url,
+        )
+
     @property
     def held(self) -> list[ScopePath]:
         """Every path this session holds: it may open what lies below them. Other sessions of the process may not."""
@@ -92,9 +101,9 @@ class Session:
             _sessions.remove(self)
 
 
-def held_in_process() -> list[ScopePath]:
+def held_in_process(root: Path) -> list[ScopePath]:
     """By whichever session: opening one of these, or one above it, could only wait for itself."""
-    return [path for session in _sessions for path in session.held]
+    return [path for session in _sessions if session.root == root for path in session.held]
 
 
 def open_sessions() -> list[Session]:
@@ -113,6 +122,8 @@ class Run:
         self.planned: list[Change] = []
         self.deletions: list[DeletionPlan] = []
         self.members: dict[str, Members] = {}  # by scope path
+        self.broken: list[str] = []  # paths of blocks that raised: what they would have declared is not known
+        self.names: dict[tuple[str, str], str] = {}  # (kind, explicit name) -> the address that has it in this run
         self.delete_timeout: float | None = None  # for each delete, in place of the row's own: `finalize(timeout=…)`
 
     def emit(self, event: Event, *, durable: bool = False) -> None:
@@ -121,8 +132,13 @@ class Run:
             self.ledger.emit(event)
         if self.session.listeners:
             entry = Entry(self.ledger.run, 0, self.session.store.clock.now(), event)
-            for listener in self.session.listeners:
-                listener(entry)
+            for listener in list(self.session.listeners):
+                try:
+                    listener(entry)
+                except Exception as error:
+                    # Whoever listens cannot make a resource fail: a closed terminal ends the telling, not the deploy.
+                    self.session.listeners.remove(listener)
+                    self.ledger.emit(Noted(str(self.ledger.path), f"no longer told: {describe(error)}", "warning"))
 
     def plan(self, change: Change) -> None:
         self.planned.append(change)

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 from alchemy.engine.session import open_sessions
@@ -26,6 +27,7 @@ class Interrupts:
         self.count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
+        self._before: dict[signal.Signals, Any] = {}  # handlers of the program around us
         self.draining: asyncio.Task[None] | None = None  # after it, the program is cancelled
 
     def install(self) -> None:
@@ -34,34 +36,31 @@ class Interrupts:
             return
         if threading.current_thread() is not threading.main_thread():
             return
-        loop = asyncio.get_running_loop()
-        try:
-            for number in _SIGNALS:
-                loop.add_signal_handler(number, self._received)
-        except (NotImplementedError, RuntimeError, ValueError):
-            return
-        self._loop, self._main = loop, asyncio.current_task()
+        self.count, self.draining = 0, None
+        self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
+        # Not the loop's own handlers: those wait for a loop that a verb may be blocking.
+        self._before = {number: signal.signal(number, self._received) for number in _SIGNALS}
 
     def remove(self) -> None:
         """When nothing is open any more. A signal that came stays counted: the program still leaves with 130."""
-        if self._loop is None or open_sessions():
+        if self._loop is None or open_sessions() or threading.current_thread() is not threading.main_thread():
             return
-        loop, self._loop, self._main = self._loop, None, None
-        for number in _SIGNALS:
-            if not loop.is_closed():
-                loop.remove_signal_handler(number)
-        # asyncio.run had put its own handler there: without it Ctrl-C would do nothing until the loop ends.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._loop = self._main = None
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
-    def _received(self) -> None:
+    def _received(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self.count > 1:
+        loop = self._loop
+        if self.count > 1 or loop is None or loop.is_closed():
             sys.stderr.flush()
             os._exit(130)
-        assert self._loop is not None
+        loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
         for session in open_sessions():
             session.calls.stopping.set()
-        self.draining = self._loop.create_task(self._drain())
+        self.draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
         sessions = open_sessions()

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from alchemy.model.canonical import Json, digest
-from alchemy.model.values import Action, ResourceState, ScopeState
+from alchemy.model.values import Action, ResourceState, ScopeState, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,16 @@ def plan_deletions(
     alive_scopes: frozenset[str] | set[str],
     reason: str = "not in the program",
 ) -> DeletionPlan:
-    """`rows` and `scopes` are the stored subtree, `alive` the addresses and `alive_scopes` the paths that survive."""
+    """`alive` are the addresses and `alive_scopes` the paths that survive, besides every row outside `scope`.
+
+    Rows outside matter: what one of them uses stays.
+    """
     everything = list(rows)
+    prefix = f"{scope}/"
     doomed: dict[str, Deletion] = {}
     kept: list[str] = []
     for row in everything:
-        if row.address in alive and not row.former:
+        if (row.address in alive and not row.former) or not row.address.startswith(prefix):
             continue
         if row.kept and not row.former:
             kept.append(row.address)
@@ -83,6 +87,11 @@ def plan_deletions(
         action = Action.FORGET if _forgotten(row) else Action.DELETE
         blocked = "it is protected" if row.protect and not row.former and action is Action.DELETE else ""
         doomed[row.key] = Deletion(row, why, action, blocked)
+    current = {row.address: row for row in everything if not row.former}
+    for key, step in list(doomed.items()):
+        why = _successor_missing(current.get(step.address), doomed) if step.row.former else ""
+        if why:
+            doomed[key] = Deletion(step.row, step.reason, step.action, why)
     for row in sorted(everything, key=lambda row: row.key):
         if row.key in doomed:
             continue
@@ -109,6 +118,15 @@ def used_from_outside(prefix: str, rows: Collection[ResourceState]) -> set[str]:
                 used.add(needed)
                 todo += by_address.get(needed, [])
     return {address for address in used if address.startswith(prefix + "/")}
+
+
+def _successor_missing(now: ResourceState | None, doomed: dict[str, Deletion]) -> str:
+    """Why an old incarnation may not go yet: it may be the only object there is."""
+    if now is None:
+        return ""
+    if now.key in doomed:
+        return doomed[now.key].blocked
+    return "" if now.status is Status.READY else "its replacement did not finish"
 
 
 def _forgotten(row: ResourceState) -> bool:
@@ -148,7 +166,7 @@ def _waves(doomed: dict[str, Deletion]) -> tuple[tuple[tuple[Deletion, ...], ...
         for key in ready:
             for target in uses[key]:
                 users[target].discard(key)
-                if not users[target] and target in left and target not in following:
+                if not users[target] and target in left:  # empties once: never twice in the list
                     following.append(target)
         ready = following
     return tuple(waves), tuple(notes)

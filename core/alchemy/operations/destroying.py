@@ -118,7 +118,7 @@ def plan_destroy(root: Path, path: ScopePath) -> list[DeletionPlan]:
     from alchemy.model.deletions import plan_deletions
     from alchemy.store.files import Files
     from alchemy.store.layout import Layout
-    from alchemy.store.opening import load
+    from alchemy.store.opening import read_fold
 
     plans: list[DeletionPlan] = []
     owners = [owner for owner, _ in owners_in(root, path)]
@@ -127,11 +127,11 @@ def plan_destroy(root: Path, path: ScopePath) -> list[DeletionPlan]:
         workspace.refresh()
         owners = [ScopePath.parse(workspace.owner_of(str(path)))]
     for owner in reversed(owners):
-        fold = load(Files(), Layout(root), owner).fold
+        fold = read_fold(Files(), Layout(root), owner)
         prefix = str(path) if owner.holds(path) else str(owner)
         scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
         reason = "destroyed with its scope"
-        rows = fold.below(prefix)
+        rows = fold.resources.values()
         plans.append(plan_deletions(prefix, rows, scopes, alive=frozenset(), alive_scopes=frozenset(), reason=reason))
     return plans
 
@@ -145,7 +145,7 @@ def stored_session(root: Path, options: Options, project: Project, phase: str, l
         if project.program.is_file():
             import_for_kinds(project.program)
 
-    kinds.add_loader(from_program)
+    kinds.set_program(from_program)
     return Session(root, phase, options, wiring.connect, listener, words)
 
 

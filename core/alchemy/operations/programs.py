@@ -109,7 +109,7 @@ def import_for_kinds(path: Path) -> None:
     asyncio.run = refuse  # type: ignore[assignment]
     try:
         load_program(path)
-    except ProgramImported:
+    except (ProgramImported, SystemExit):
         return
     finally:
         asyncio.run = original

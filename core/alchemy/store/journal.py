@@ -7,6 +7,7 @@ whatever was queued during the last sync into one record: one write, one sync, o
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from alchemy.errors import AlchemyError, Fenced, LockHeld, StorageFailed
+from alchemy.errors import AlchemyError, Fenced, LockHeld, StorageFailed, UsageError
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Emit, Op, Put, Record, encode
@@ -40,6 +41,7 @@ class LocalJournal:
         self.epoch = epoch
         self.session = session
         self.failure: AlchemyError | None = None
+        self._pid = os.getpid()
         self._files = files
         self._layout = layout
         self._clock = clock
@@ -108,6 +110,7 @@ class LocalJournal:
 
     def append(self, ops: Sequence[Op], *, wait: bool) -> Ack | None:
         """Queues a batch. With `wait` the writer hurries and the returned future completes with the ack."""
+        self._refuse_forked()
         ack: Ack | None = Future() if wait else None
         with self._condition:
             if self.failure:
@@ -125,8 +128,17 @@ class LocalJournal:
                 self._condition.notify()
         return ack
 
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._pid:
+            raise UsageError(
+                f"this process was forked from the one that holds {self.fold.path}: it cannot write its state",
+                hint="start another process instead (subprocess, or multiprocessing's spawn)",
+            )
+
     def settle(self) -> None:
         """Writes what is queued and stops the writer. Blocks; after it the fold no longer changes."""
+        if os.getpid() != self._pid:
+            return
         with self._condition:
             self._closing = True
             self._condition.notify()
@@ -135,6 +147,8 @@ class LocalJournal:
 
     def close(self, body: dict[str, Any], ops: Sequence[Op] = ()) -> None:
         """The release, a snapshot when the tail has grown, and every view. Blocks."""
+        if os.getpid() != self._pid:
+            return  # a forked child: the epoch is its parent's
         self.settle()
         try:
             if self.failure is None:

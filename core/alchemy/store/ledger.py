@@ -25,7 +25,7 @@ from alchemy.store.files import Files
 from alchemy.store.journal import LocalJournal
 from alchemy.store.layout import Layout
 from alchemy.store.locks import Lease, LocalLocks
-from alchemy.store.opening import load
+from alchemy.store.opening import read_fold
 
 TOOL = "alchemy 0.1.0"
 
@@ -80,7 +80,7 @@ class Ledger:
     @classmethod
     def read(cls, store: Store, path: ScopePath, kind: ScopeKind) -> Ledger:
         """Without lock or epoch, nothing created: for the phases `plan` and `read`."""
-        return cls(store, path, kind, load(store.files, store.layout, path).fold)
+        return cls(store, path, kind, read_fold(store.files, store.layout, path))
 
     @classmethod
     async def open(
@@ -199,10 +199,11 @@ class Ledger:
         """
         if self._backed_up:
             return ""
+        file = ""
+        if self.fold.resources and self._last_backup_serial() != self.fold.serial:
+            file = write_backup(self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL)
         self._backed_up = True
-        if not self.fold.resources or self._last_backup_serial() == self.fold.serial:
-            return ""
-        return write_backup(self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL)
+        return file
 
     def _last_backup_serial(self) -> int:
         """From the newest file's header only: it stands in the first few hundred bytes."""

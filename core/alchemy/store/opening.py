@@ -20,7 +20,7 @@ from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.views import newest_stamp
 
-_EPOCH = re.compile(r"(\d{6,})\.jsonl")
+_EPOCH = re.compile(r"([0-9]{6,})\.jsonl")
 
 
 def damaged(file: Path, what: str, line: int = 0) -> StateInvalid:
@@ -122,6 +122,15 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
         layout.epoch(fold.path, stamp.epoch),
         f"it ends at record {fold.seq}, but {safe_text(path.relative_to(layout.root))} was written from {stamp.seq}",
     )
+
+
+def read_fold(files: Files, layout: Layout, path: ScopePath | str) -> Fold:
+    """For reading without a lock: StateInvalid also when records are gone."""
+    loaded = load(files, layout, path)
+    error = lost_records(files, layout, loaded.fold, thorough=not loaded.clean)
+    if error is not None:
+        raise error
+    return loaded.fold
 
 
 def _opener(file: Path, raw: bytes, epoch: int) -> Record | None:

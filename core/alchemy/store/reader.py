@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Record, Unreadable, decode
@@ -36,7 +37,15 @@ class JournalReader:
         names = epoch_numbers(self._files, self._layout, self.path)
         if names != self._names or self._void or not names:
             return self._load(names)
-        return self._read_on()
+        try:
+            return self._read_on()
+        except StateInvalid:
+            # Somebody removed the scope and a new run began: the same names, other bytes. Else it is damage.
+            before, self.records, self._names = self.fold, [], []
+            changed = self._load(names)
+            if self.fold.lineage == before.lineage and self.fold.seq < before.seq:
+                raise
+            return changed
 
     def _load(self, names: list[int]) -> bool:
         if names == self._names and not self._void:

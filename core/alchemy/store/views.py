@@ -200,16 +200,20 @@ def view_files(files: Files, layout: Layout, fold: Fold) -> list[Path]:
             if name == "state.json":
                 found.append(path)
             elif name == RESOURCES:
-                for id in files.names(path):
+                for id in [id for id in files.names(path) if _is_plain_directory(path / id)]:
                     found += [path / id / file for file in files.names(path / id) if file.endswith(".json")]
             elif name not in ("journal", "snapshots", "backups") and _is_ours(path):
                 queue.append(path)
     return found
 
 
+def _is_plain_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _is_ours(path: Path) -> bool:
     """A directory that is not another owner's subtree; symbolic links are never followed."""
-    return path.is_dir() and not path.is_symlink() and not (path / "journal").exists()
+    return _is_plain_directory(path) and not (path / "journal").exists()
 
 
 def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> tuple[Stamp, Path] | None:
