@@ -36,7 +36,7 @@ def nothing_twice(cloud: Cloud, n: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trial", trials(8))
+@pytest.mark.parametrize("trial", trials(4))
 @pytest.mark.slow
 def test_killed_in_a_deploy(bench: Bench, mode: str, trial: int) -> None:
     running = bench.start(mode=mode)
@@ -48,7 +48,7 @@ def test_killed_in_a_deploy(bench: Bench, mode: str, trial: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trial", trials(3))
+@pytest.mark.parametrize("trial", trials(1))
 @pytest.mark.slow
 def test_killed_again_and_again(bench: Bench, mode: str, trial: int) -> None:
     """Each resumption is killed too."""
@@ -63,7 +63,7 @@ def test_killed_again_and_again(bench: Bench, mode: str, trial: int) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["sequential", "batched", "parallel"])
-@pytest.mark.parametrize("trial", trials(2))
+@pytest.mark.parametrize("trial", trials(1))
 @pytest.mark.slow
 def test_killed_in_a_destroy(bench: Bench, strategy: str, trial: int) -> None:
     bench.n = 30
@@ -75,7 +75,7 @@ def test_killed_in_a_destroy(bench: Bench, strategy: str, trial: int) -> None:
     assert bench.fold().resources == {}
 
 
-@pytest.mark.parametrize("trial", trials(4))
+@pytest.mark.parametrize("trial", trials(2))
 @pytest.mark.slow
 def test_killed_in_a_collection(bench: Bench, trial: int) -> None:
     bench.n = 40
@@ -89,7 +89,7 @@ def test_killed_in_a_collection(bench: Bench, trial: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trial", trials(3))
+@pytest.mark.parametrize("trial", trials(1))
 @pytest.mark.slow
 def test_killed_in_an_update(bench: Bench, mode: str, trial: int) -> None:
     bench.n = 30
@@ -103,7 +103,7 @@ def test_killed_in_an_update(bench: Bench, mode: str, trial: int) -> None:
     bench.destroy()
 
 
-@pytest.mark.parametrize("trial", trials(3))
+@pytest.mark.parametrize("trial", trials(2))
 @pytest.mark.slow
 def test_killed_in_an_update_that_is_then_taken_back(bench: Bench, trial: int) -> None:
     """The next run wants what the state says already, the cloud has half of the other."""
@@ -120,7 +120,7 @@ def test_killed_in_an_update_that_is_then_taken_back(bench: Bench, trial: int) -
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("methods", ["POST", "DELETE"])
-@pytest.mark.parametrize("trial", trials(2))
+@pytest.mark.parametrize("trial", trials(1))
 @pytest.mark.slow
 def test_killed_in_a_replacement(bench: Bench, mode: str, methods: str, trial: int) -> None:
     """While the new ones are made, or while the old ones go."""

@@ -199,7 +199,7 @@ def test_after_a_cut_the_next_run_opens_and_goes_on(root: Path, tmp_path: Path) 
         run(recorder, root)
     dice = chance(1)
     states = [(disk.acked, files) for disk, files in cut_everywhere(recorder, root, dice)]
-    for number, (_, files) in enumerate(dice.sample(states, 60)):
+    for number, (_, files) in enumerate(dice.sample(states, 30)):
         place = tmp_path / f"again-{number}"
         place.mkdir()
         Remains(files).write_out(root, place)

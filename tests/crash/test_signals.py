@@ -16,7 +16,7 @@ BOTH = [signal.SIGINT, signal.SIGTERM]
 
 @pytest.mark.parametrize("number", BOTH)
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("trial", trials(2))
+@pytest.mark.parametrize("trial", trials(1))
 @pytest.mark.slow
 def test_a_signal_at_a_random_moment_of_a_deploy(
     bench: Bench, tmp_path: Path, number: signal.Signals, mode: str, trial: int
