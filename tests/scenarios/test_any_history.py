@@ -80,26 +80,27 @@ turns = st.builds(
 )
 
 
-def declare(item: Item, made: list[Any]) -> Any:
+def declare(item: Item, made: list[Any], timeout: float) -> Any:
     used = [made[n] for n in item.uses]
     uses: dict[str, Any] = {"depends_on": used} if item.how == "edge" else {"uses": used}
     if item.how == "output":
         uses = {"uses": {"uids": [thing.uid for thing in used]}}
     if item.kind == "solid":
-        return Solid(item.id, size=item.size, timeout=0.02, **uses)
-    more = {"name": f"the-{item.id}"} if item.kind == "named" else {}
-    return KINDS[item.kind](item.id, size=item.size, region=item.region, timeout=0.02, **more, **uses)
+        return Solid(item.id, size=item.size, timeout=timeout, **uses)
+    more = {"name": f"the-{item.block}-{item.id}"} if item.kind == "named" else {}
+    return KINDS[item.kind](item.id, size=item.size, region=item.region, timeout=timeout, **more, **uses)
 
 
 def play(world: World, turn: Turn, **options: Any) -> None:
     async def body(app: Scope) -> None:
         made: list[Any] = []
+        timeout = 0.05 if turn.lost else 30.0
         for item in turn.items:
             if item.block:
                 async with alchemy.run(item.block, on_error="keep"):
-                    made.append(declare(item, made))
+                    made.append(declare(item, made, timeout))
             else:
-                made.append(declare(item, made))
+                made.append(declare(item, made, timeout))
         if turn.raises:
             await made[0] if made else None
             raise KeyError("of the program")
