@@ -232,7 +232,9 @@ class Scope:
                 scope.closed = True
                 continue
             try:
-                await scope._end(scope.options, destroy=destroy or bool(scope.test_cleanup))
+                scope.run_state.delete_timeout = self.run_state.delete_timeout
+                given = scope.options if options == self.options else options  # what finalize was told counts below
+                await scope._end(given, destroy=destroy or bool(scope.test_cleanup))
             except RunFailed as error:
                 failed.append(error)
         return failed
