@@ -195,6 +195,7 @@ def running_cloud() -> Iterator[Cloud]:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.01)  # for the loop to close the connections that their tasks gave up
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
