@@ -64,9 +64,9 @@ def test_a_signal_in_a_destroy(bench: Bench, trial: int) -> None:
 
 @pytest.mark.slow
 def test_a_second_signal_leaves_at_once_and_loses_nothing(bench: Bench) -> None:
-    """A call hangs for ten seconds; nobody who presses Ctrl-C twice waits for it."""
+    """A call hangs for five seconds; nobody who presses Ctrl-C twice waits for it."""
     bench.n = 5
-    bench.cloud.fail("POST", "slow", seconds=10)
+    bench.cloud.fail("POST", "slow", seconds=5)
     running = bench.start()
     bench.cloud.wait_for(bench.n, "POST")
     time.sleep(0.1)
@@ -87,7 +87,7 @@ def test_a_second_signal_leaves_at_once_and_loses_nothing(bench: Bench) -> None:
 @pytest.mark.slow
 def test_a_call_that_never_answers_is_left_after_six_seconds(bench: Bench) -> None:
     bench.n = 3
-    bench.cloud.fail("POST", "slow", seconds=20)
+    bench.cloud.fail("POST", "slow", seconds=9)
     running = bench.start()
     bench.cloud.wait_for(bench.n, "POST")
     asked = time.monotonic()
