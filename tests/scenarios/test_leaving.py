@@ -1,0 +1,176 @@
+"""Leaving that is cut short: by a time limit, by a signal, by a second one. The lock is given back, or lets go."""
+
+# mypy: disable-error-code="unused-awaitable"
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alchemy import Scope, alchemy
+from alchemy.model.locks import Verdict
+from alchemy.model.paths import ScopePath
+from alchemy.store.clock import Clock
+from alchemy.store.files import Files
+from alchemy.store.holders import lock_view
+from tests.scenarios.world import PROD, Cloud, Thing, World
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def verdict(world: World) -> Verdict:
+    return lock_view(world.layout, Files(), ScopePath.parse(PROD), clock=Clock()).verdict
+
+
+def start(world: World, program: str) -> subprocess.Popen[str]:
+    file = world.root / "program.py"
+    file.write_text(program)
+    return subprocess.Popen(
+        [sys.executable, str(file)],
+        cwd=world.root,
+        env={"PYTHONPATH": f"{REPOSITORY / 'core'}:{REPOSITORY}", "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def heard(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+# -- a time limit around the scope ------------------------------------------------------------------------------
+
+
+def test_a_time_limit_that_ends_while_the_scope_waits_gives_the_lock_back(world: World, cloud: Cloud) -> None:
+    scopes: list[Scope] = []
+
+    async def slow() -> None:
+        async with asyncio.timeout(None) as limit, alchemy("my-app", stage="prod") as app:
+            scopes.append(app)
+            Thing("slow")
+            await cloud.until(lambda: cloud.now == 1)
+            limit.reschedule(asyncio.get_running_loop().time() + 0.05)
+
+    async def main() -> None:
+        cloud.gates["create slow"] = asyncio.Event()
+        with pytest.raises(TimeoutError):
+            await slow()
+        assert verdict(world) is Verdict.FREE, "before the program ends"
+        cloud.gates.clear()
+        async with alchemy("my-app", stage="prod"):
+            Thing("next")
+
+    world.run(main)
+    assert scopes[0].closed
+    assert cloud.ids() == ["next"], "nothing is made by a scope that was left"
+    assert list(world.rows()) == ["next"]
+
+
+def test_a_time_limit_that_ends_while_orphans_go_gives_the_lock_back(world: World, cloud: Cloud) -> None:
+    async def main() -> None:
+        cloud.gates["delete old"] = asyncio.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), alchemy("my-app", stage="prod"):
+                pass
+        assert verdict(world) is Verdict.FREE
+
+    async def before(app: Scope) -> None:
+        Thing("old")
+
+    world.deploy(before)
+    world.run(main)
+    assert world.rows()["old"].status == "deleting"
+    assert world.fold().last_release["outcome"] == "interrupted"
+
+
+# -- signals ----------------------------------------------------------------------------------------------------
+
+BLOCKING = """
+import asyncio, time
+from alchemy import alchemy
+from tests.scenarios.world import Thing
+
+class Blocking(Thing, kind="world:Blocking"):
+    async def create(self, ctx):
+        print("blocking", flush=True)
+        time.sleep(60)
+
+async def main():
+    async with alchemy("my-app", stage="prod"):
+        await Blocking("db")
+
+asyncio.run(main())
+"""
+
+
+def test_the_second_signal_leaves_at_once_though_a_verb_blocks_the_loop(world: World) -> None:
+    running = start(world, BLOCKING)
+    try:
+        assert heard(running) == "blocking"
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        assert running.poll() is None, "the first one lets calls in flight finish"
+        since = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=20) == 130
+        assert time.monotonic() - since < 1.0
+    finally:
+        running.kill()
+        running.communicate()
+    assert verdict(world) is Verdict.STALE, "the lock goes with its process"
+    assert world.rows()["db"].status == "creating", "the intent is on disk"
+
+
+TWICE = """
+import asyncio
+from alchemy import alchemy
+from tests.scenarios.world import CLOUD, Cloud, Thing
+
+async def hold():
+    async with alchemy("my-app", stage="prod"):
+        print("first", flush=True)
+        await asyncio.sleep(60)
+
+async def again():
+    CLOUD.set(Cloud())
+    async with alchemy("my-app", stage="prod"):
+        await Thing("db")
+        print("second", flush=True)
+        await asyncio.sleep(60)
+
+try:
+    asyncio.run(hold())
+except SystemExit as left:
+    print("left with", left.code, flush=True)
+try:
+    asyncio.run(again())
+finally:
+    print("left in order", flush=True)
+"""
+
+
+def test_a_signal_of_one_run_is_not_counted_for_the_next_in_the_same_process(world: World) -> None:
+    running = start(world, TWICE)
+    try:
+        assert heard(running) == "first"
+        running.send_signal(signal.SIGINT)
+        assert heard(running) == "left with 130"
+        assert heard(running) == "second"
+        running.send_signal(signal.SIGINT)
+        said, errors = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, said.strip()) == (130, "left in order"), errors
+    assert "Traceback" not in errors
+    assert verdict(world) is Verdict.FREE
+    assert world.fold().last_release["outcome"] == "interrupted"
+    assert world.rows()["db"].status == "ready"
