@@ -90,7 +90,8 @@ def _check_modules(promise: Promises) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         listed = Path(place) / "modules"
         given = {"BENCH_N": "5", "ALCHEMY_STATE_DIR": f"{place}/.alchemy", "BENCH_MODULES": str(listed)}
-        for what, never in (("a first deploy", ()), ("a deploy that changes nothing", NEVER_WHEN_NOTHING_CHANGED)):
+        runs = {"a first deploy": NEVER_IN_A_DEPLOY, "a deploy that changes nothing": NEVER_WHEN_NOTHING_CHANGED}
+        for what, never in runs.items():
             _python([str(HERE / "program.py")], given, place)
             loaded = listed.read_text().split()
             heavy = [name for name in never if name in loaded]

@@ -1,10 +1,13 @@
-"""Checking a resource's props against its annotations, with pydantic, only when they changed.
+"""Checking a resource's props against its annotations, only when they changed.
 
-Annotations that cannot be resolved at run time (imported for type checkers only) are passed over.
+What is plainly right is seen without help; everything else is pydantic's to judge, and to word: importing it takes
+longer than deploying a hundred resources. Annotations that cannot be resolved at run time (imported for type checkers
+only) are passed over.
 """
 
 from __future__ import annotations
 
+import types
 import typing
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,42 +22,73 @@ if TYPE_CHECKING:
     from alchemy.engine.resource import Field, Resource
 
 
-@cache
-def _adapters(cls: Any) -> dict[str, TypeAdapter[Any]]:
-    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
-    from pydantic.errors import PydanticSchemaGenerationError
+_PLAIN = (str, int, float, bool, types.NoneType)
 
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """Of the props; empty when one cannot be resolved."""
     try:
         hints = typing.get_type_hints(cls)
     except (NameError, TypeError, AttributeError):
         return {}
-    adapters: dict[str, TypeAdapter[Any]] = {}
     fields: dict[str, Field] = cls._fields
-    for name, declared in fields.items():
-        if declared.is_output or name not in hints:
-            continue
-        try:
-            adapters[name] = TypeAdapter(hints[name], config=ConfigDict(strict=True))
-        except (PydanticUserError, PydanticSchemaGenerationError):
-            continue
-    return adapters
+    return {name: hints[name] for name, declared in fields.items() if not declared.is_output and name in hints}
+
+
+def _plainly_right(value: object, hint: Any) -> bool:
+    """True only when pydantic would say so too."""
+    if hint is Any:
+        return True
+    if any(hint is each for each in _PLAIN):  # an annotation need not be hashable
+        return type(value) is hint
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_plainly_right(value, each) for each in arguments)
+    if origin is typing.Literal:
+        return any(type(value) is type(each) and value == each for each in arguments)
+    if origin is list and type(value) is list:
+        return all(_plainly_right(item, arguments[0]) for item in value)
+    if origin is dict and type(value) is dict:
+        key, inner = arguments
+        return all(_plainly_right(k, key) and _plainly_right(item, inner) for k, item in value.items())
+    return False
+
+
+@cache
+def _adapter(cls: Any, name: str) -> TypeAdapter[Any] | None:
+    """None for an annotation that pydantic knows nothing of."""
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError
+
+    try:
+        return TypeAdapter(_hints(cls)[name], config=ConfigDict(strict=True))
+    except (PydanticUserError, PydanticSchemaGenerationError):
+        return None
 
 
 def check_props(resource: Resource) -> None:
     """UsageError names resource, prop and what it takes."""
+    cls: Any = type(resource)  # a class is hashable, whatever `__hash__` its instances have
+    for name, hint in _hints(cls).items():
+        value = getattr(resource, name)
+        if not _plainly_right(value, hint) and not handles_in(value):
+            _judge(resource, name, value)
+
+
+def _judge(resource: Resource, name: str, value: Any) -> None:
+    cls: Any = type(resource)
+    adapter = _adapter(cls, name)
+    if adapter is None:
+        return
     from pydantic import ValidationError
 
-    cls: Any = type(resource)  # a class is hashable, whatever `__hash__` its instances have
-    for name, adapter in _adapters(cls).items():
-        value = getattr(resource, name)
-        if handles_in(value):
-            continue
-        try:
-            adapter.validate_python(list(value) if isinstance(value, tuple) else value)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join([name, *map(str, first["loc"])])
-            raise UsageError(
-                f"{resource.address}: {safe_text(where, 80)}: {safe_text(first['msg'], 200)}",
-                hint=f"{type(resource).__name__}.{name} is declared as {resource._fields[name].annotation}",
-            ) from None
+    try:
+        adapter.validate_python(list(value) if isinstance(value, tuple) else value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([name, *map(str, first["loc"])])
+        raise UsageError(
+            f"{resource.address}: {safe_text(where, 80)}: {safe_text(first['msg'], 200)}",
+            hint=f"{type(resource).__name__}.{name} is declared as {resource._fields[name].annotation}",
+        ) from None
