@@ -114,7 +114,9 @@ class Watcher:
             paths = [path for path in self._paths if path.is_dir()]
             if not paths:
                 self._set_mode(Mode.WAITING if not self.source.root.is_dir() else Mode.POLLING)
-                await self._rearm.wait()
+                # Not for ever: a directory made again between two looks can have the number of the one before.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._rearm.wait(), ROOT)
                 continue
             try:
                 await self._watch(paths)
