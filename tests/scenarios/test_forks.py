@@ -78,7 +78,7 @@ def test_a_child_that_leaves_the_scope_writes_nothing(world: World) -> None:
     assert said.endswith("left the journal\n"), said
     assert list(world.rows()) == ["before"]
     assert not world.fold().released, "it is the parent's to release"
-    assert validate(world.state) == []
+    assert [found.file for found in validate(world.state)] == ["locks/my-app/prod.lock.holder.json"], "it died"
 
 
 def test_a_child_that_writes_is_refused_and_its_parent_goes_on(world: World) -> None:
