@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alchemy import RunFailed, Scope
 from alchemy.model.events import ChangeEnded, Entry
-from alchemy.settings import Invocation, invocation
 from tests.scenarios.world import PROD, Body, Cloud, Thing, World, nothing
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Odd(BaseException):
@@ -126,4 +130,58 @@ def test_a_listener_that_raises_is_asked_no_more_and_the_run_goes_on(world: Worl
     assert cloud.ids() == ["api", "db"]
     assert {row.status for row in world.rows().values()} == {"ready"}
     assert heard.count("ChangeEnded") == 1
-    assert invocation.get() == Invocation()
+
+
+@pytest.mark.parametrize("phase", ["plan", "read", "destroy"])
+def test_in_no_phase_does_it_matter_that_nobody_can_be_told(world: World, cloud: Cloud, phase: str) -> None:
+    async def body(app: Scope) -> None:
+        Thing("db")
+
+    def broken(entry: Entry) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    world.deploy(body)
+    world.listen = broken  # type: ignore[method-assign]
+    world.deploy(body, phase=phase)
+    assert cloud.ids() == ([] if phase == "destroy" else ["db"])
+
+
+HOLDER = """
+import asyncio, sys
+from alchemy import alchemy
+
+async def main():
+    async with alchemy("my-app", stage="prod", quiet=True):
+        print("holds", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+asyncio.run(main())
+"""
+
+
+def test_waiting_for_the_lock_goes_on_when_nobody_can_be_told(world: World, cloud: Cloud) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER],
+        cwd=world.root,
+        env={"PYTHONPATH": f"{REPOSITORY / 'core'}:{REPOSITORY}", "PATH": "/usr/bin:/bin"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    heard: list[str] = []
+
+    def broken(entry: Entry) -> None:
+        heard.append(type(entry.event).__name__)
+        holder.communicate("\n", timeout=20)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        world.listen = broken  # type: ignore[method-assign]
+        world.deploy(one("db"))
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert heard == ["LockWaited"]
+    assert cloud.ids() == ["db"]

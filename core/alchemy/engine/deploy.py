@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import apply
 from alchemy.engine.calls import Stopped, describe
+from alchemy.engine.deletion import refuse_loss
 from alchemy.engine.outputs import Unknown
 from alchemy.engine.props import Resolved, handles_in, resolve
 from alchemy.engine.resource import Resource
@@ -112,6 +113,8 @@ class Deployment:
         self.change = change = decide(self.run.ledger.row(resource.address), desired)
         self.run.plan(change)
         if scope.phase != "up":
+            if scope.phase == "plan":
+                self._refuse_loss(change, desired)
             self._imagine(change)
             return Outcome("done", action=str(change.action))
         outputs = await apply.carry_out(self.run, change, resource, scope.options)
@@ -132,6 +135,15 @@ class Deployment:
             )
         self.known(dict(row.outputs))
         return Outcome("done", action="keep")
+
+    def _refuse_loss(self, change: Change, desired: Desired) -> None:
+        """A plan fails where the deploy would: a replacement that it refuses. One that is under way goes on."""
+        before = change.before
+        if before is None or change.action is not Action.REPLACE or self.resource.allow_data_loss:
+            return
+        if not (change.resume and before.status is Status.REPLACING):
+            name = desired.props.get("name")
+            refuse_loss(before, name if isinstance(name, str) else "", change.reason)
 
     def _imagine(self, change: Change) -> None:
         """While planning: outputs stay known where nothing recreates the object."""

@@ -65,6 +65,9 @@ async def open_owner(
             identity.command(),
         )
     )
+    if ledger.writable and not options.enable_locking:
+        text = "no lock is taken: of two runs at once, the later one wins and the earlier one is stopped"
+        run.emit(Noted(str(path), text, "warning"), durable=True)
     return Scope(session, run, path, kind, options, parent)
 
 
@@ -80,8 +83,7 @@ async def _open_ledger(
             )
 
     def waiting(who: str) -> None:
-        for listener in session.listeners:
-            listener(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
+        session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
 
     _prepare_root(session)
     if kind in (ScopeKind.STAGE, ScopeKind.TEST):

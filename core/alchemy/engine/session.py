@@ -65,6 +65,17 @@ class Session:
             self._connection = self._connect(self.root, self.options)
         return self._connection
 
+    def tell(self, entry: Entry) -> list[Exception]:
+        """To the listeners. Whoever raises is told no more: a closed terminal ends the telling, not the deploy."""
+        errors: list[Exception] = []
+        for listener in list(self.listeners):
+            try:
+                listener(entry)
+            except Exception as error:
+                self.listeners.remove(listener)
+                errors.append(error)
+        return errors
+
     def same_cloud(self, options: Options) -> bool:
         """`options` name the account that this session talks to."""
         mine = self.options
@@ -130,15 +141,10 @@ class Run:
         """To the listeners; `durable` to the run's log as well."""
         if durable:
             self.ledger.emit(event)
-        if self.session.listeners:
-            entry = Entry(self.ledger.run, 0, self.session.store.clock.now(), event)
-            for listener in list(self.session.listeners):
-                try:
-                    listener(entry)
-                except Exception as error:
-                    # Whoever listens cannot make a resource fail: a closed terminal ends the telling, not the deploy.
-                    self.session.listeners.remove(listener)
-                    self.ledger.emit(Noted(str(self.ledger.path), f"no longer told: {describe(error)}", "warning"))
+        if not self.session.listeners:
+            return
+        for error in self.session.tell(Entry(self.ledger.run, 0, self.session.store.clock.now(), event)):
+            self.ledger.emit(Noted(str(self.ledger.path), f"no longer told: {describe(error)}", "warning"))
 
     def plan(self, change: Change) -> None:
         self.planned.append(change)
