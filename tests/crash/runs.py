@@ -71,6 +71,15 @@ class Bench:
         """`prepare` is called in the child, for limits."""
         return Running(self.program, self._environment(settings), self.root.parent, prepare).wait()
 
+    def alchemy(self, *arguments: str, **settings: str) -> Ended:
+        """The command line, on the same program."""
+        return self.start_alchemy(*arguments, **settings).wait()
+
+    def start_alchemy(self, *arguments: str, **settings: str) -> Running:
+        project = self.root.parent / "pyproject.toml"
+        project.write_text(f'[tool.alchemy]\nprogram = "{self.program}"\n')
+        return Running(["-m", "alchemy.cli", *arguments], self._environment(settings), self.root.parent)
+
     def command(self, out: Path, err: Path, **settings: str) -> str:
         """For a shell."""
         environment = self._environment(settings)
@@ -110,7 +119,7 @@ class Running:
 
     def __init__(
         self,
-        program: Path,
+        program: Path | list[str],
         environment: dict[str, str],
         directory: Path,
         prepare: Callable[[], None] | None = None,
@@ -119,7 +128,7 @@ class Running:
         self._err = tempfile.TemporaryFile()  # noqa: SIM115
         self._started = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(program)],
+            [sys.executable, "-W", "error", *(program if isinstance(program, list) else [str(program)])],
             env=environment,
             cwd=directory,
             stdin=subprocess.DEVNULL,

@@ -147,10 +147,11 @@ def test_a_deploy_on_a_damaged_journal_exits_with_4_and_touches_nothing(
     kept = shutil.copytree(bench.root, bench.root.parent / "kept")
     file = Layout(bench.root).epoch(PROD, 1)
     harm(file)
-    for settings in ({}, {"phase": "destroy"}):
-        ended = bench.run(**settings)
+    commands = [("deploy",), ("destroy", "crash/prod", "--yes"), ("plan",), ("scope", "inspect", "crash/prod")]
+    runs = [bench.run(), bench.run(phase="destroy"), *(bench.alchemy(*command) for command in commands)]
+    for ended in runs:
         assert ended.code == 4, ended.err
-        assert "journal" in ended.err
+        assert "journal" in ended.out + ended.err
         assert "Traceback" not in ended.err
     assert bench.cloud.count() == asked
     shutil.rmtree(bench.root)

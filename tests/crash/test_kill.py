@@ -157,3 +157,16 @@ def test_killed_in_a_deploy_whose_wish_changes_before_the_next(bench: Bench, tri
     found = {(item["size"], item["region"]) for item in bench.cloud.items.values()}
     assert found == {(2, "us")}
     bench.destroy()
+
+
+@pytest.mark.slow
+def test_killed_and_then_seen_to_by_the_command_line(bench: Bench) -> None:
+    """Destroying from what is stored, too: the program is only imported for its kinds."""
+    kill_at_random(bench.start(), bench.cloud, chance(0), bench.n, "POST", since=0)
+    ended = bench.alchemy("deploy")
+    assert ended.code == 0, ended.err
+    nothing_twice(bench.cloud, bench.n)
+    kill_at_random(bench.start(size="2"), bench.cloud, chance(1), 20, "PUT", since=bench.cloud.count())
+    ended = bench.alchemy("destroy", "crash/prod", "--yes")
+    assert ended.code == 0, ended.err
+    assert bench.cloud.items == {}

@@ -45,6 +45,22 @@ def test_a_signal_at_a_random_moment_of_a_deploy(
     bench.destroy()
 
 
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.slow
+def test_a_signal_to_the_command_line(bench: Bench, tmp_path: Path, number: signal.Signals) -> None:
+    after = tmp_path / "finally"
+    running = bench.start_alchemy("deploy", mode="sequential", ITEMS_FINALLY=str(after))
+    bench.cloud.wait_for(chance(0).randint(1, bench.n - 1), "POST")
+    running.send(number)
+    ended = running.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert after.exists()
+    assert bench.fold().released
+    assert bench.alchemy("deploy").code == 0
+    nothing_twice(bench.cloud, bench.n)
+
+
 @pytest.mark.parametrize("trial", trials(2))
 @pytest.mark.slow
 def test_a_signal_in_a_destroy(bench: Bench, trial: int) -> None:
