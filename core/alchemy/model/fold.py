@@ -120,7 +120,7 @@ class Fold:
         if path == self.path:
             return list(self.resources.values())
         prefix = path + "/"
-        return [row for row in self.resources.values() if row.address.startswith(prefix)]
+        return [row for row in list(self.resources.values()) if row.address.startswith(prefix)]  # others come meanwhile
 
     def to_snapshot(self) -> dict[str, Any]:
         """The fold as stored in `snapshots/` and `backups/`; `from_snapshot` is its opposite."""
