@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -77,6 +78,8 @@ class AlchemyApp(App[None]):
         self.set_class(self.session.glyphs is ASCII, "-ascii")
         self._watch()
         self.set_interval(TICK, self._turn)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # textual leaves the terminal as it is when these come
+            asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
 
     # -- the world ------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,16 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
     """
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):  # textual draws on stderr
         raise click.UsageError("the dashboard needs a terminal; alchemy scope list prints the same as text")
+    if os.environ.get("TERM") == "dumb":
+        raise click.UsageError("the dashboard needs a terminal that can place its cursor; this one says TERM=dumb")
+    from alchemy.errors import AlchemyError
+    from alchemy.model.paths import ScopePath
     from alchemy.operations.workspace import Workspace, state_root
+
+    try:
+        ScopePath.parse(scope.strip("/").rpartition("/")[0] or scope.strip("/") or "x")
+    except AlchemyError as error:
+        raise click.UsageError(f"{error.message}: {error.hint}") from error
     from alchemy_tui.app import AlchemyApp
     from alchemy_tui.present.glyphs import ASCII, choose
     from alchemy_tui.session import Session

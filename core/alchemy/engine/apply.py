@@ -30,7 +30,8 @@ async def carry_out(run: Run, change: Change, resource: Resource, options: Optio
     if change.action is Action.KEEP:
         return _keep(run, change)
     check_props(resource)
-    return await _Work(run, change, resource, options).do()
+    async with run.session.calls.turn():
+        return await _Work(run, change, resource, options).do()
 
 
 def _keep(run: Run, change: Change) -> dict[str, Any]:

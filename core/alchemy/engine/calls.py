@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from alchemy.errors import AlchemyError, CloudError
@@ -36,8 +37,17 @@ class Calls:
 
     def __init__(self, permits: int) -> None:
         self._permits = asyncio.Semaphore(permits)
+        self._turns = asyncio.Semaphore(permits)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.stopping = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """For one change from its intent to its answer: what is only waiting is not announced yet."""
+        async with self._turns:
+            if self.stopping.is_set():
+                raise Stopped
+            yield
 
     async def make(self, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
         """Holds a permit only while calling. Stopped, CallTimedOut, or what the call raises."""

@@ -89,7 +89,8 @@ async def _carry_out_batch(
             if step.action is Action.FORGET:
                 forget_row(run, step.row)
             else:
-                await delete_row(run, step.row, options, reason=step.reason)
+                async with run.session.calls.turn():
+                    await delete_row(run, step.row, options, reason=step.reason)
             report.deleted.append(step.address)
         except Stopped:
             report.stopped = True

@@ -62,7 +62,7 @@ async def destroy_stored(
             lease.release()
     if failures:
         raise RunFailed(
-            f"destroy of {path} failed: {len(failures)} left; their rows are kept",
+            f"destroy of {path} failed: {len(failures)} could not be deleted; what is left keeps its row",
             tuple(failures),
             hint="mend the cause and destroy again: what is gone stays gone",
         )

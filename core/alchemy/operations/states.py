@@ -103,11 +103,19 @@ class StateManager:
     async def acquire_lock(self, path: str, timeout: float = 30.0) -> bool:
         """False at the timeout (seconds), and at once when this process has it already; never raises for a lock."""
         scope = ScopePath.parse(path)
-        try:
-            await self._acquire(scope, timeout)
-        except (LockHeld, UsageError):
-            return False
-        return True
+        clock = self._store.clock
+        deadline = clock.elapsed() + timeout
+        while True:
+            try:
+                await self._acquire(scope, max(0.0, deadline - clock.elapsed()))
+            except LockHeld:
+                return False
+            except UsageError:  # this process holds it: nothing in the kernel to wait at
+                if scope in self._leases or clock.elapsed() >= deadline:
+                    return False
+                await asyncio.sleep(0.05)
+                continue
+            return True
 
     async def release_lock(self, path: str) -> None:
         """UsageError when this manager does not hold it."""

@@ -19,8 +19,8 @@ from alchemy.store.copies import BACKUP, newest_snapshot, read_backup
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views
 from alchemy.store.layout import Layout
-from alchemy.store.opening import load
-from alchemy.store.views import Views, newest_stamp, read_view, view_files
+from alchemy.store.opening import load, lost_records, read_fold
+from alchemy.store.views import Views, read_view, view_files
 
 _OWN = frozenset(["journal", "snapshots", "backups", "resources", "state.json", "keys.json"])
 
@@ -54,15 +54,14 @@ def _owner(files: Files, layout: Layout, owner: str, scope: str) -> Iterator[Fin
         fold = loaded.fold
         for note in loaded.notes:
             yield finding(layout.snapshots(owner), "warning", note, "nothing to do: the next run writes a new one")
-        if loaded.torn:
+        lost = None if bare else lost_records(files, layout, fold, thorough=True)
+        if loaded.torn and lost is None:
             last = layout.epoch(owner, loaded.last)
             yield finding(
                 last, "warning", f"its last {loaded.torn} bytes are torn: a run died writing them", "run deploy again"
             )
-        ahead = None if bare else newest_stamp(files, layout, fold, thorough=True)
-        if ahead and ahead[0].seq > fold.seq:
-            problem = f"it ends at record {fold.seq}, but {ahead[1].relative_to(layout.root)} is from {ahead[0].seq}"
-            yield finding(journal, "error", problem, "put the journal back from your own copy; backups/ holds the rest")
+        if lost is not None:
+            yield finding(journal, "error", lost.message, lost.hint)
     except AlchemyError as error:
         yield finding(journal, "error", error.message, error.hint)
         fold = newest_snapshot(files, layout, owner)[0] or Fold(owner)
@@ -148,7 +147,7 @@ def rewrite_views(root: Path, owner: str) -> int:
     The caller holds the scope's lock.
     """
     files, layout = Files(), Layout(root)
-    fold = load(files, layout, owner).fold
+    fold = read_fold(files, layout, owner)  # views that are ahead of the journal are the last evidence: they stay
     views = Views(files, layout, fold)
     views.check_all(also_damaged=True)
     written = 0

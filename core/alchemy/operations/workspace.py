@@ -133,7 +133,7 @@ class Workspace:
 
     def entries(self, scope: str, run: str = "", limit: int = 1000) -> list[Entry]:
         """Newest last, of one run ("" is the newest) of the owner of `scope`."""
-        records = history.run_records(self._files, self._layout, self.owner_of(scope), run)
+        records = history.run_records(self._files, self._layout, self._newest_owner(scope), run)
         return history.entries_of(records)[-limit:]
 
     def backups(self, scope: str) -> tuple[BackupInfo, ...]:
@@ -148,7 +148,15 @@ class Workspace:
         return text
 
     def follow(self, scope: str) -> Follow:
-        return Follow(self._files, self._layout, self.owner_of(scope))
+        return Follow(self._files, self._layout, self._newest_owner(scope))
+
+    def _newest_owner(self, scope: str) -> str:
+        """Whose runs tell of `scope`: of an application without a journal of its own, the stage that ran last."""
+        below = [o for o in self._owners.values() if o.path.startswith(f"{scope}/") and o.runs]
+        own = self._owners.get(scope)
+        if below and (own is None or not own.runs):
+            return max(below, key=lambda owner: owner.runs[0].started_at).path
+        return self.owner_of(scope)
 
     def watch_paths(self) -> list[Path]:
         """What a watcher should watch now: the whole tree while it is small, else journals and locks only."""

@@ -108,7 +108,13 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
     """
     newest = newest_stamp(files, layout, fold, thorough=thorough)
     if newest is None or newest[0].seq <= fold.seq:
-        return None
+        backups = layout.backups(fold.path)
+        if fold.seq or epoch_numbers(files, layout, fold.path) or not files.names(backups):
+            return None
+        return StateInvalid(
+            f"{safe_text(backups)} are backups of a journal that is missing: {safe_text(layout.journal(fold.path))}",
+            hint="nothing was changed; put the journal directory back from your own copy",
+        )
     stamp, path = newest
     if load(files, layout, fold.path).fold.seq >= stamp.seq:
         return None  # a run is writing: its view came after we had read the journal
