@@ -1,14 +1,22 @@
-"""The fold is changed by the journal's thread while the program reads it: no reader trips over a row that comes."""
+"""The journal's thread: it changes the fold while the program reads it, and never outlives the ledger."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from alchemy.errors import StorageFailed
 from alchemy.model.fold import Fold, Stamp
+from alchemy.model.values import ScopeKind
+from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.ledger import Ledger, Store
+from alchemy.store.opening import load
 from tests.crash.test_power_cut import PATH, row
 
 
@@ -45,3 +53,24 @@ def test_rows_are_read_while_others_come_and_go() -> None:
             assert len(fold.below(f"{PATH}/in")) >= 200
     finally:
         thread.join()
+
+
+class NoRecords(Files):
+    """The disk has room for the journal and not for the holder's record."""
+
+    def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+        if path.name.endswith(".holder.json"):
+            raise StorageFailed(f"cannot write {path}: No space left on device", hint="make room")
+        super().replace(path, data, durable=durable)
+
+
+def test_a_ledger_that_cannot_show_its_holder_leaves_nothing_behind(tmp_path: Path) -> None:
+    def opening(files: Files) -> Ledger:
+        store = Store(Layout(tmp_path), "a" * 32, files)
+        return asyncio.run(Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0))
+
+    with pytest.raises(StorageFailed, match="No space left"):
+        opening(NoRecords())
+    assert not [thread for thread in threading.enumerate() if thread.name == f"journal {PATH}"]
+    assert load(Files(), Layout(tmp_path), PATH).fold.released
+    opening(Files()).close(outcome="done", counts={}, failures=[])

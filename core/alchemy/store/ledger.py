@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -137,8 +138,13 @@ class Ledger:
         )
         ledger = cls(store, path, kind, journal.fold)
         ledger._journal, ledger._leases = journal, leases
-        for lease in leases:
-            lease.publish(holder(journal.epoch))
+        try:
+            for lease in leases:
+                lease.publish(holder(journal.epoch))
+        except BaseException as error:
+            with suppress(AlchemyError):  # what kept the record from being shown is what is told
+                ledger.close(outcome="failed", counts={}, failures=[[str(path), str(error)]])
+            raise
         return ledger
 
     @property
