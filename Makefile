@@ -36,8 +36,11 @@ ifneq ($(wildcard benchmarks/__main__.py),)
 	$(PY) -m benchmarks --counts
 endif
 
+# Whole processes and whole screens: half of the time of all tests. `make test` has them.
+LEFT_OUT = tests/crash tests/cli tests/dashboard/test_browse.py tests/dashboard/test_watch.py
+
 quick: $(VENV)/.dev ## the daily subset: all but the slow tests
-	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" -q
+	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" -q $(addprefix --ignore=,$(LEFT_OUT))
 
 lint: $(VENV)/.dev ## style, types, layers
 	$(VENV)/bin/ruff check --quiet $(CHECKED)
