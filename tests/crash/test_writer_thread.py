@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from alchemy.errors import StorageFailed
 from alchemy.model.fold import Fold, Stamp
+from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
@@ -74,3 +76,56 @@ def test_a_ledger_that_cannot_show_its_holder_leaves_nothing_behind(tmp_path: Pa
     assert not [thread for thread in threading.enumerate() if thread.name == f"journal {PATH}"]
     assert load(Files(), Layout(tmp_path), PATH).fold.released
     opening(Files()).close(outcome="done", counts={}, failures=[])
+
+
+class Slow(Files):
+    """A disk that takes its time to sync the journal."""
+
+    def sync(self, descriptor: int, path: Path) -> None:
+        if path.suffix == ".jsonl":
+            time.sleep(0.05)
+        super().sync(descriptor, path)
+
+
+def test_whoever_is_cancelled_while_waiting_for_the_disk_does_not_stop_the_writer(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = Store(Layout(tmp_path), "a" * 32, Slow())
+        ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
+        ledger.record([Put(row("one"))])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await ledger.flush()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await ledger.intend([Put(row("two"), "intent", "create")])
+        await asyncio.wait_for(ledger.intend([Put(row("three"), "intent", "create")]), 5)
+        ledger.record([Put(row("four"))])
+        ledger.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(run())
+    rows = load(Files(), Layout(tmp_path), PATH).fold.resources
+    assert {each.rpartition("/")[2] for each in rows} == {"one", "two", "three", "four"}
+
+
+class Defective(Files):
+    """Writing a view ends in something nobody thought of."""
+
+    def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
+        if "resources" in path.parts:
+            raise KeyError("nobody thought of this")
+        super().replace(path, data, durable=durable)
+
+
+def test_a_defect_of_the_writer_is_an_error_and_not_a_program_that_hangs(tmp_path: Path) -> None:
+    async def run() -> None:
+        store = Store(Layout(tmp_path), "a" * 32, Defective())
+        ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
+        await ledger.intend([Put(row("one"), "intent", "create")])
+        await asyncio.sleep(0.1)
+        with pytest.raises(StorageFailed, match="nobody thought of this"):
+            await asyncio.wait_for(ledger.intend([Put(row("two"), "intent", "create")]), 5)
+        with pytest.raises(StorageFailed, match="nobody thought of this"):
+            ledger.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(run())
+    assert f"{PATH}/one" in load(Files(), Layout(tmp_path), PATH).fold.resources

@@ -166,11 +166,14 @@ class LocalJournal:
             raise self.failure
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            if batch:
-                self._commit(batch)
-            else:
-                self._write_view()
+        try:
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    self._commit(batch)
+                else:
+                    self._write_view()
+        except Exception as error:  # whoever waits for an ack must not wait for a thread that is gone
+            self._give_up(self._defect(error), [])
 
     def _next_batch(self) -> list[tuple[Sequence[Op], Ack | None]] | None:
         """What is due for one record; empty when there is time for a view first; None when all is settled."""
@@ -195,28 +198,34 @@ class LocalJournal:
 
     def _commit(self, batch: list[tuple[Sequence[Op], Ack | None]]) -> None:
         ops = [op for part, _ in batch for op in part]
-        error: AlchemyError | None = None
         try:
             if ops:  # a flush behind which nothing is queued has nothing to write
                 self._write("commit", ops, {})
-        except AlchemyError as failure:
-            error = failure
-        except Exception as failure:
-            error = StorageFailed(f"the journal of {self.fold.path} cannot be written: {failure}")
-            error.__cause__ = failure
-        if error is not None:
-            with self._condition:
-                self.failure = error
-                left, self._queue = self._queue, []
-                batch = batch + left
-                self._unwritten += [op for part, _ in batch for op in part]
-            self._spill(error)
-        for _, ack in batch:
-            if ack is not None:
-                if error is None:
+        except AlchemyError as error:
+            self._give_up(error, batch)
+        except Exception as error:
+            self._give_up(self._defect(error), batch)
+        else:
+            for _, ack in batch:
+                if ack is not None and ack.set_running_or_notify_cancel():  # False: who waited for it was cancelled
                     ack.set_result(None)
-                else:
-                    ack.set_exception(error)
+
+    def _defect(self, error: Exception) -> StorageFailed:
+        failure = StorageFailed(f"the journal of {self.fold.path} cannot be written: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return failure
+
+    def _give_up(self, error: AlchemyError, batch: list[tuple[Sequence[Op], Ack | None]]) -> None:
+        """For good: everybody who waits, and whoever comes later, gets `error`."""
+        with self._condition:
+            self.failure = error
+            left, self._queue = self._queue, []
+            batch = batch + left
+            self._unwritten += [op for part, _ in batch for op in part]
+        self._spill(error)
+        for _, ack in batch:
+            if ack is not None and ack.set_running_or_notify_cancel():
+                ack.set_exception(error)
 
     def _write(self, kind: str, ops: Sequence[Op], body: dict[str, Any]) -> None:
         """One record: append, sync, look for a later epoch, fold. Raises Fenced when there is one."""
