@@ -2,7 +2,8 @@
 
 ITEMS_MODE: `sequential` awaits each, `parallel` declares all. ITEMS_DROP leaves every tenth out, ITEMS_CHAIN makes
 each depend on the one before, ITEMS_SIZE changes in place, ITEMS_REGION replaces, ITEMS_PHASE is the phase,
-ITEMS_FINALLY names a file that the program's own `finally` writes. Read only by the tests beside it.
+ITEMS_FINALLY names a file that the program's own `finally` writes. ITEMS_TREE declares a tree instead, ITEMS_FORM
+`awaited` does without the context manager. Read only by the tests beside it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,19 @@ class Item(Resource, kind="crash:Item"):
             response.raise_for_status()
 
 
+async def declare_tree() -> None:
+    """ITEMS_TREE blocks of five, each with a block of five more in it."""
+    for group in range(int(os.environ["ITEMS_TREE"])):
+        async with alchemy.run(f"g{group}"):
+            outer = [Item(f"o{number}") for number in range(5)]
+            async with alchemy.run("inner"):
+                for number in range(5):
+                    _ = await Item(f"n{number}", after=outer[number].item_id)
+
+
 async def declare() -> None:
+    if os.environ.get("ITEMS_TREE"):
+        return await declare_tree()
     size = int(os.environ.get("ITEMS_SIZE", "1"))
     region = os.environ.get("ITEMS_REGION", "eu")
     chain = bool(os.environ.get("ITEMS_CHAIN"))
@@ -85,7 +98,7 @@ async def main() -> None:
 
 async def deploy() -> None:
     stage = os.environ.get("ITEMS_STAGE", "prod")
-    async with alchemy(
+    opening = alchemy(
         "crash",
         stage=stage,
         phase=os.environ.get("ITEMS_PHASE", "up"),
@@ -93,7 +106,13 @@ async def deploy() -> None:
         destroy_strategy=os.environ.get("ITEMS_STRATEGY", "parallel"),
         retry_delay=float(os.environ.get("ITEMS_RETRY_DELAY", "0.05")),
         timeout=float(os.environ.get("ITEMS_TIMEOUT", "60")),
-    ) as scope:
+    )
+    if os.environ.get("ITEMS_FORM") == "awaited":
+        app = await opening
+        await declare()
+        await app.finalize()
+        return
+    async with opening as scope:
         try:
             await declare()
             print(f"declared in {scope.path}", flush=True)

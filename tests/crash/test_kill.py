@@ -159,6 +159,23 @@ def test_killed_in_a_deploy_whose_wish_changes_before_the_next(bench: Bench, tri
     bench.destroy()
 
 
+@pytest.mark.parametrize("trial", trials(2))
+@pytest.mark.slow
+def test_killed_in_a_tree_of_blocks(bench: Bench, trial: int) -> None:
+    """With half of its blocks gone the next time, and with nothing left in the end: no row, no scope, no view."""
+    dice = chance(trial)
+    kill_at_random(bench.start(tree="6"), bench.cloud, dice, 60, "POST", since=0)
+    kill_at_random(bench.start(tree="3"), bench.cloud, dice, 5, since=bench.cloud.count())
+    bench.deploy(tree="3")
+    nothing_twice(bench.cloud, 30)
+    fold = bench.fold()
+    assert sorted(fold.scopes) == ["crash/prod", *(f"crash/prod/g{n}{end}" for n in range(3) for end in ("", "/inner"))]
+    bench.destroy()
+    fold = bench.fold()
+    assert (fold.resources, fold.scopes) == ({}, {})
+    assert {path.name for path in (bench.root / "crash" / "prod").iterdir()} <= {"backups", "journal", "snapshots"}
+
+
 @pytest.mark.slow
 def test_killed_and_then_seen_to_by_the_command_line(bench: Bench) -> None:
     """Destroying from what is stored, too: the program is only imported for its kinds."""

@@ -61,6 +61,42 @@ def test_a_signal_to_the_command_line(bench: Bench, tmp_path: Path, number: sign
     nothing_twice(bench.cloud, bench.n)
 
 
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.slow
+def test_a_signal_to_a_program_without_a_context_manager(bench: Bench, number: signal.Signals) -> None:
+    running = bench.start(mode="sequential", form="awaited")
+    bench.cloud.wait_for(chance(0).randint(1, bench.n - 1), "POST")
+    running.send(number)
+    ended = running.wait()
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert bench.fold().released
+    bench.deploy(form="awaited")
+    nothing_twice(bench.cloud, bench.n)
+    bench.destroy()
+
+
+@pytest.mark.slow
+def test_a_signal_in_a_tree_of_blocks(bench: Bench) -> None:
+    """Also between two blocks, where the next one is about to open."""
+    dice = chance(0)
+    for _ in range(3):
+        since = bench.cloud.count()
+        running = bench.start(tree="4")
+        bench.cloud.wait_for(dice.randint(1, 8), "POST", since=since)
+        time.sleep(dice.uniform(0, 0.03))
+        running.send(dice.choice(BOTH))
+        ended = running.wait()
+        assert ended.code == 130, ended.err
+        assert "Traceback" not in ended.err
+        bench.cloud.settle()
+        known = {row.outputs["item_id"] for row in bench.fold().resources.values() if row.outputs}
+        assert known == set(bench.cloud.items), "an interrupted block was cleaned up, or a call was cut off"
+    bench.deploy(tree="4")
+    nothing_twice(bench.cloud, 40)
+    bench.destroy()
+
+
 @pytest.mark.parametrize("trial", trials(2))
 @pytest.mark.slow
 def test_a_signal_in_a_destroy(bench: Bench, trial: int) -> None:
