@@ -151,12 +151,13 @@ class LocalJournal:
             return  # a forked child: the epoch is its parent's
         self.settle()
         try:
+            # Before the release: whoever dies here leaves an open run, after which every view is looked at again.
+            self._write_views()
             if self.failure is None:
                 self._write("release", list(ops), body)
                 if wants_snapshot(self.fold):
                     write_snapshot(self._files, self._layout, self.fold)
-            while self._views.behind and self.failure is None:
-                self._write_view()
+            self._write_views()
         finally:
             if self._descriptor >= 0:
                 self._files.close(self._descriptor)
@@ -164,6 +165,10 @@ class LocalJournal:
         if self.failure is not None:
             self._spill(self.failure)  # with what calls in flight have brought since
             raise self.failure
+
+    def _write_views(self) -> None:
+        while self._views.behind and self.failure is None:
+            self._write_view()
 
     def _run(self) -> None:
         try:
