@@ -37,7 +37,7 @@ ifneq ($(wildcard benchmarks/__main__.py),)
 endif
 
 # Whole processes and whole screens: half of the time of all tests. `make test` has them.
-LEFT_OUT = tests/crash tests/cli tests/dashboard/test_browse.py tests/dashboard/test_watch.py
+LEFT_OUT = tests/crash tests/cli $(addprefix tests/dashboard/test_,browse.py watch.py hostile.py) $(addprefix tests/store/test_,locks.py lock_accidents.py)
 
 quick: $(VENV)/.dev ## the daily subset: all but the slow tests
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" -q $(addprefix --ignore=,$(LEFT_OUT))
