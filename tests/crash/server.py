@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,14 +75,17 @@ class Cloud:
     def count(self, *methods: str) -> int:
         return sum(1 for call in self.calls if not methods or call.method in methods)
 
-    def wait_for(self, number: int, *methods: str, since: int = 0) -> None:
-        """Until `number` requests of `methods` came in after the first `since` calls."""
+    def wait_for(self, number: int, *methods: str, since: int = 0, unless: Callable[[], bool] = lambda: False) -> None:
+        """Until `number` requests of `methods` came in after the first `since` calls, or `unless` says to go on."""
 
         def enough() -> bool:
-            return sum(1 for call in self.calls[since:] if not methods or call.method in methods) >= number
+            return unless() or sum(1 for call in self.calls[since:] if not methods or call.method in methods) >= number
 
         with self._changed:
-            assert self._changed.wait_for(enough, GIVE_UP), f"{number} {methods} never came: {self.count(*methods)}"
+            until = time.monotonic() + GIVE_UP
+            while not enough():
+                assert time.monotonic() < until, f"{number} {methods} never came: {self.count(*methods)}"
+                self._changed.wait(0.2)
 
     def settle(self) -> None:
         """Until nothing is under way any more."""

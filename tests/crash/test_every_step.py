@@ -31,6 +31,7 @@ SCENARIOS: dict[str, tuple[dict[str, str], dict[str, str], tuple[int, int, str]]
     "create one by one": ({}, {"n": "4", "mode": "sequential", "chain": "1"}, (4, 1, "eu")),
     "update and delete": ({"n": "4"}, {"n": "3", "size": "2"}, (3, 2, "eu")),
     "replace": ({"n": "3", "chain": "1"}, {"n": "3", "chain": "1", "region": "us"}, (3, 1, "us")),
+    "destroy a tree": ({"tree": "1"}, {"tree": "1", "phase": "destroy"}, (0, 0, "")),
     "destroy": ({"n": "4", "chain": "1"}, {"n": "4", "chain": "1", "phase": "destroy"}, (0, 0, "")),
 }
 
@@ -52,6 +53,7 @@ def check_views(root: Path) -> None:
         assert view is not None, row.address
         assert view.stamp == fold.stamps[key], row.address
     assert not stray_views(files, layout, fold)
+    assert not [path for path in root.rglob("*.tmp") if "locks" not in path.parts]
     own = read_view(files, layout.scope_view(PROD))
     if fold.resources:
         assert own is not None
@@ -100,5 +102,7 @@ def test_whatever_the_place_it_dies_at(scenario: str, stepper: Stepper, cloud: C
             code, _ = deploy(root, DESTROY)
             assert code == 0, f"place {place}: {stepper.errors.read_text()}"
         assert cloud.items == {}, f"place {place}"
+        left = {path.name for path in (root / "crash" / "prod").iterdir()}
+        assert left <= {"backups", "journal", "snapshots"}, f"place {place}"
     assert died >= len(chosen) * 0.8
     assert max(cloud.created.values()) == 1  # names hold the stage's random lineage: one for each state directory

@@ -22,7 +22,7 @@ def kill_at_random(running: Running, cloud: Cloud, dice: random.Random, most: in
     number = dice.randint(1, most)
     offset = dice.uniform(0.0, 0.025)
     print(f"killed {offset * 1000:.1f} ms after request {number} of {most} {methods}")
-    cloud.wait_for(number, *methods, since=since)
+    cloud.wait_for(number, *methods, since=since, unless=lambda: not running.alive)
     time.sleep(offset)
     ended = running.kill()
     cloud.settle()

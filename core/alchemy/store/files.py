@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from alchemy.model.text import safe_text
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # names that `replace` gives a file until it is whole
 _full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: there fsync leaves data in the drive's cache
 
 

@@ -6,7 +6,7 @@ it was written from and its own checksum, so that a hand edit, a torn file or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ import orjson
 from alchemy.errors import StorageFailed
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Fold, Stamp
-from alchemy.model.values import FORMAT, ResourceState, ScopeState
-from alchemy.store.files import Files
-from alchemy.store.layout import RESOURCES, Layout
+from alchemy.model.values import FORMAT, ResourceState, ScopeKind, ScopeState
+from alchemy.store.files import TEMPORARY, Files
+from alchemy.store.layout import RESOURCES, VIEW, Layout
 
 
 def render(row: ResourceState | ScopeState, stamp: Stamp) -> bytes:
@@ -138,7 +138,10 @@ class Views:
     def _remove(self, path: Path) -> None:
         self._keep_edits(path)
         self._files.remove(path)
-        directory = path.parent
+        self._prune(path.parent)
+
+    def _prune(self, directory: Path) -> None:
+        """Directories that nothing is left in, up to the owner's own."""
         while directory != self._layout.scope(self._fold.path) and directory != self._layout.root:
             self._made.discard(directory)
             self._files.remove_empty(directory)
@@ -167,6 +170,10 @@ class Views:
                 self._scopes[scope] = None
         for path in stray_views(self._files, self._layout, self._fold):
             self._remove(path)
+        for directory, names in list(_directories(self._files, self._layout, self._fold)):
+            for name in filter(TEMPORARY.fullmatch, names):  # of a process that died while it wrote
+                self._files.remove(directory / name)
+            self._prune(directory)
 
 
 def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
@@ -176,44 +183,65 @@ def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
 
 
 def stray_views(files: Files, layout: Layout, fold: Fold) -> list[Path]:
-    """Whole views, not ahead of the journal, of rows the journal no longer has."""
+    """Whole views, not ahead of the journal, of rows and nested scopes the journal no longer has."""
     known = {
         layout.resource_view(row.address, row.generation if row.former else None) for row in fold.resources.values()
     }
+    known |= {layout.scope_view(path) for path in fold.scopes}
     strays = []
     for path in view_files(files, layout, fold):
-        if path.parent.parent.name == RESOURCES and path not in known:
-            found = read_view(files, path)
-            if found and found.stamp and found.stamp.seq <= fold.seq:
-                strays.append(path)
+        found = read_view(files, path) if path not in known else None
+        if found and found.stamp and found.stamp.seq <= fold.seq and (_in_resources(path) or _is_nested(found.data)):
+            strays.append(path)
     return strays
+
+
+def _in_resources(path: Path) -> bool:
+    return path.parent.parent.name == RESOURCES
+
+
+def _is_nested(data: bytes) -> bool:
+    """What an application or a stage left without its journal is evidence, not litter."""
+    kind: object = orjson.loads(data).get("kind")
+    return kind == ScopeKind.NESTED
 
 
 def view_files(files: Files, layout: Layout, fold: Fold) -> list[Path]:
     """Every view of the journal's subtree that lies on disk: its own scope, its nested ones, their resources."""
-    found: list[Path] = []
+    return [
+        directory / name
+        for directory, names in _directories(files, layout, fold)
+        for name in names
+        if name == VIEW or (directory.parent.name == RESOURCES and name.endswith(".json") and name[0] != ".")
+    ]
+
+
+def _directories(files: Files, layout: Layout, fold: Fold) -> Iterator[tuple[Path, list[str]]]:
+    """Those that hold views of this journal, with the names in them; symbolic links are never followed."""
     queue = [layout.scope(fold.path)]
     while queue:
         directory = queue.pop()
-        for name in files.names(directory):
+        names = files.names(directory)
+        yield directory, names
+        for name in names:
             path = directory / name
-            if name == "state.json":
-                found.append(path)
-            elif name == RESOURCES:
-                for id in [id for id in files.names(path) if _is_plain_directory(path / id)]:
-                    found += [path / id / file for file in files.names(path / id) if file.endswith(".json")]
-            elif name not in ("journal", "snapshots", "backups") and _is_ours(path):
+            if name == RESOURCES:
+                ids = [path / id for id in files.names(path) if _is_plain_directory(path / id)]
+                yield from ((id, files.names(id)) for id in ids)
+            elif name not in _OWNERS and _is_ours(path):
                 queue.append(path)
-    return found
 
 
 def _is_plain_directory(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
+_OWNERS = ("journal", "snapshots", "backups")  # what only a scope with a journal has, also when that was lost
+
+
 def _is_ours(path: Path) -> bool:
-    """A directory that is not another owner's subtree; symbolic links are never followed."""
-    return _is_plain_directory(path) and not (path / "journal").exists()
+    """A directory that is not another owner's subtree."""
+    return _is_plain_directory(path) and not any((path / name).exists() for name in _OWNERS)
 
 
 def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> tuple[Stamp, Path] | None:
