@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 
 from alchemy.errors import StateInvalid
 from alchemy.model.canonical import digest
+from alchemy.model.values import ScopeKind
+from alchemy.store.copies import read_backup
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
+from alchemy.store.ledger import Ledger, Store
 from alchemy.store.opening import load
 from tests.crash.runs import PROD, Bench, chance
 from tests.crash.test_power_cut import PATH, Writer, first, second, third
@@ -157,3 +161,22 @@ def test_a_deploy_on_a_damaged_journal_exits_with_4_and_touches_nothing(
     shutil.rmtree(bench.root)
     kept.rename(bench.root)  # the way out that the message names: one's own copy
     bench.destroy()
+
+
+def test_a_backup_cut_off_by_a_kill_does_not_stand_in_for_a_whole_one(tmp_path: Path) -> None:
+    """The run that was killed while it wrote it is followed by one that makes another."""
+    first(Files(), tmp_path)
+
+    async def run() -> str:
+        store = Store(Layout(tmp_path), "a" * 32)
+        ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
+        name = ledger.backup("before the change")
+        ledger.close(outcome="done", counts={}, failures=[])
+        return name
+
+    made = Layout(tmp_path).backups(PATH) / asyncio.run(run())
+    assert asyncio.run(run()) == "", "nothing changed since the last one"
+    made.write_bytes(made.read_bytes()[:-1])
+    again = asyncio.run(run())
+    assert again
+    assert read_backup((Layout(tmp_path).backups(PATH) / again).read_bytes())["scope"] == str(PATH)

@@ -53,7 +53,7 @@ def check_views(root: Path) -> None:
         assert view is not None, row.address
         assert view.stamp == fold.stamps[key], row.address
     assert not stray_views(files, layout, fold)
-    assert not [path for path in root.rglob("*.tmp") if "locks" not in path.parts]
+    assert not list(layout.scope(PROD).rglob("*.tmp"))
     own = read_view(files, layout.scope_view(PROD))
     if fold.resources:
         assert own is not None

@@ -212,15 +212,16 @@ class Ledger:
         return file
 
     def _last_backup_serial(self) -> int:
-        """From the newest file's header only: it stands in the first few hundred bytes."""
+        """From the newest file's header, which stands in its first few hundred bytes; -1 when there is no whole one."""
         import re
 
         directory = self.store.layout.backups(self.path)
         names = [name for name in self.store.files.names(directory) if BACKUP.fullmatch(name)]
         if not names:
             return -1
-        found = re.search(rb'"serial": (\d+)', self.store.files.read(directory / names[-1])[:2000])
-        return int(found[1]) if found else -1
+        data = self.store.files.read(directory / names[-1])
+        found = re.search(rb'"serial": (\d+)', data[:2000])
+        return int(found[1]) if found and data.endswith(b"\n}\n") else -1  # a kill in the middle leaves no such end
 
     def close(self, *, outcome: str, counts: dict[str, int], failures: list[list[str]], declared: Any = None) -> None:
         """Writes the release, the views and (after a stage's first mutating run) a backup; gives the lock back.
