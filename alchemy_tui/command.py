@@ -29,7 +29,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
         raise click.UsageError("the dashboard needs a terminal that can place its cursor; this one says TERM=dumb")
     from alchemy.errors import AlchemyError
     from alchemy.model.paths import ScopePath
-    from alchemy.operations.workspace import Workspace, state_root
+    from alchemy.operations.workspace import find_workspace
 
     try:
         ScopePath.parse(scope.strip("/").rpartition("/")[0] or scope.strip("/") or "x")
@@ -39,7 +39,8 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
     from alchemy_tui.present.glyphs import ASCII, choose
     from alchemy_tui.session import Session
 
-    root = state_root(state_dir.expanduser().absolute() if state_dir else None)
+    workspace = find_workspace(state_dir.expanduser().absolute() if state_dir else None)
+    root = workspace.root
     writable = os.access(root, os.W_OK) if root.exists() else True
     session = Session(
         state_dir=str(state_dir or ""),
@@ -51,7 +52,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
         glyphs=ASCII if ascii_only else choose(sys.stdout.encoding, os.environ.get("TERM", "")),
         animate=os.environ.get("TEXTUAL_ANIMATIONS", "full") != "none",
     )
-    app = AlchemyApp(Workspace(root), session)
+    app = AlchemyApp(workspace, session)
     app.run()
     if app.return_code:
         sys.exit(app.return_code)

@@ -21,6 +21,9 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.values import ScopeKind
 from alchemy.settings import Options
 from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
+from alchemy.store.store import Store
 from benchmarks import program
 
 
@@ -61,7 +64,7 @@ class Counting(Files):
         super().replace(path, data, durable=durable)
 
 
-def no_cloud(root: Path, options: Options) -> NoReturn:
+def no_cloud(store: Store, options: Options) -> NoReturn:
     raise AssertionError("a resource that does nothing needs no cloud")
 
 
@@ -69,8 +72,8 @@ async def deploy(files: Counting) -> None:
     strategy = "sequential" if os.environ.get("BENCH_MODE") == "sequential" else "parallel"
     options = Options(destroy_strategy=strategy)
     root = Path(os.environ["ALCHEMY_STATE_DIR"])
-    session = Session(root, os.environ.get("BENCH_PHASE", "up"), options, no_cloud, None, "nowhere")
-    session.store.files = files
+    store = LocalStore(Layout(root), os.urandom(16).hex(), files)
+    session = Session(store, os.environ.get("BENCH_PHASE", "up"), options, no_cloud, None, "nowhere")
     path = ScopePath.parse("bench/bench")
     async with Opening(lambda: open_owner(session, path, ScopeKind.STAGE, options)):
         await program.declare()

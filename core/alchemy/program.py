@@ -24,6 +24,7 @@ from alchemy.model.paths import ScopePath, check_name
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
 from alchemy.settings import PHASES, Invocation, Options, base_options, find_project, invocation
+from alchemy.store.place import find_store
 
 
 class Alchemy:
@@ -124,24 +125,24 @@ def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) 
         raise ProgramImported("the program is imported for its kinds only")
     wiring.refuse_other_platforms()
     project = find_project()
-    root = asked.state_dir or project.state_dir(state_dir)
+    store = find_store(project, asked.state_dir or state_dir)
     outer = open_scope()
-    same = outer is not None and outer.session.root == root
+    same = outer is not None and outer.session.store.place == store.place
     inherited = outer.options if outer is not None and same else base_options(project)
     given = inherited.but("alchemy()", **options).but("command line", **asked.options)
     if outer is not None and same and outer.session.phase == phase and outer.session.same_cloud(given):
         return outer.session, given
     kinds.add_loader(wiring.load_kind)
-    words, _ = wiring.describe_target(root, given)
+    words, _ = wiring.describe_target(store, given)
     listener: Listener | None = asked.listener
     if listener is None:
         # The command line's printer, by name: it lies above this layer, and only a program run with python needs it.
         listener = pkgutil.resolve_name("alchemy.cli.narration:attach_to_program")(given)
-    return Session(root, phase, given, wiring.connect, listener, words), given
+    return Session(store, phase, given, wiring.connect, listener, words), given
 
 
 async def _open(session: Session, path: ScopePath, kind: ScopeKind, given: Options, purpose: str = "") -> Scope:
-    _, target = wiring.describe_target(session.root, given)
+    _, target = wiring.describe_target(session.store, given)
     asked = invocation.get()
     return await open_owner(session, path, kind, given, target=target, purpose=purpose or asked.purpose)
 

@@ -107,9 +107,10 @@ class Project:
     table: Mapping[str, Any]
 
     def state_dir(self, given: Path | str | None = None) -> Path:
-        """Absolute. Command line, argument, ALCHEMY_STATE_DIR, project file, `.alchemy`."""
-        if not given and self.table.get("state_store") != "file":
-            _refuse_object_storage()
+        """On this machine, absolute; with state in a bucket, only for spills and the local cloud.
+
+        Command line, argument, ALCHEMY_STATE_DIR, project file, `.alchemy`.
+        """
         wanted = given or os.environ.get("ALCHEMY_STATE_DIR") or self.table.get("state_dir") or ".alchemy"
         return Path(os.path.abspath(self.root / Path(wanted).expanduser()))
 
@@ -118,17 +119,8 @@ class Project:
         return self.root / str(self.table.get("program", "alchemy_run.py"))
 
 
-def _refuse_object_storage() -> None:
-    """Never silently local files where a team's bucket is meant."""
-    names = [n for n in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME") if os.environ.get(n)]
-    if names:
-        raise UsageError(
-            f"{', '.join(names)} ask for state in object storage, which this version does not have yet",
-            hint='unset them, or say that local files are meant: state_store = "file" in [tool.alchemy]',
-        )
-
-
 _PROJECT_KEYS = {"program": str, "state_dir": str, "app": str, "kinds": list, "protected": list, "state_store": str}
+_PROJECT_KEYS |= {"state_prefix": str}
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -6,7 +6,6 @@ The only module that knows both the engine and the clouds. Everything here is im
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy.errors import AlchemyError, UsageError
@@ -14,6 +13,7 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import Target
 from alchemy.settings import Options, Project
 from alchemy.store.layout import Layout
+from alchemy.store.store import Store
 
 if TYPE_CHECKING:
     from alchemy.engine.context import Connection
@@ -36,18 +36,20 @@ def is_local(options: Options) -> bool:
     return not options.api_token
 
 
-def describe_target(root: Path, options: Options) -> tuple[str, Target | None]:
+def describe_target(store: Store, options: Options) -> tuple[str, Target | None]:
     """(in words, the target). None when the local cloud was never used: then any stage may go there."""
     if not is_local(options):
         target = Target(account=options.account_id, name="Cloudflare", base_url=options.api_base_url or CLOUDFLARE)
         return str(target), target
+    if store.remote:
+        return "no cloud", None
     from alchemy.localcloud import account_id
 
-    account = account_id(Layout(root).local_cloud, create=False)
+    account = account_id(Layout(store.root).local_cloud, create=False)
     return "local cloud", Target(account=account, name="local cloud") if account else None
 
 
-def connect(root: Path, options: Options) -> Connection:
+def connect(store: Store, options: Options) -> Connection:
     """An httpx client for the target; the kinds do not know which one it is."""
     import httpx
 
@@ -62,9 +64,14 @@ def connect(root: Path, options: Options) -> Connection:
             limits=httpx.Limits(max_connections=_IN_FLIGHT),
         )
         return Connection(client, target)
+    if store.remote:
+        raise UsageError(
+            f"the state is in {safe_text(store.place)} for a team, the local cloud on this machine alone",
+            hint="set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, or keep the state in files: --state-dir .alchemy",
+        )
     from alchemy.localcloud import account_id, create_app
 
-    directory = Layout(root).local_cloud
+    directory = Layout(store.root).local_cloud
     app = create_app(directory)
     account = account_id(directory)
     assert account is not None

@@ -22,6 +22,9 @@ from alchemy.engine.session import Session
 from alchemy.model.values import ScopeKind
 from alchemy.settings import Options
 from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
+from alchemy.store.store import Store
 from tests.crash import program
 from tests.crash.runs import CORE, PROD
 
@@ -80,15 +83,15 @@ class Dying(Files):
         super().remove(path)
 
 
-def no_cloud(root: Path, options: Options) -> NoReturn:
+def no_cloud(store: Store, options: Options) -> NoReturn:
     raise AssertionError("these kinds talk to their own server")
 
 
 async def deploy(files: Dying) -> None:
     options = Options(retry_delay=0.02, destroy_strategy=os.environ.get("ITEMS_STRATEGY", "parallel"))
     root = Path(os.environ["ALCHEMY_STATE_DIR"])
-    session = Session(root, os.environ["ITEMS_PHASE"], options, no_cloud, None, "our own server")
-    session.store.files = files
+    store = LocalStore(Layout(root), os.urandom(16).hex(), files)
+    session = Session(store, os.environ["ITEMS_PHASE"], options, no_cloud, None, "our own server")
     try:
         async with Opening(lambda: open_owner(session, PROD, ScopeKind.STAGE, options)):
             await program.declare()

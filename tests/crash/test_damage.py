@@ -12,10 +12,11 @@ import pytest
 from alchemy.errors import StateInvalid
 from alchemy.model.canonical import digest
 from alchemy.model.values import ScopeKind
-from alchemy.store.copies import read_backup
+from alchemy.store.backups import read_backup
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.ledger import Ledger, Store
+from alchemy.store.ledger import Ledger
+from alchemy.store.local import LocalStore
 from alchemy.store.opening import load
 from tests.crash.runs import PROD, Bench, chance
 from tests.crash.test_power_cut import PATH, Writer, first, second, third
@@ -168,7 +169,7 @@ def test_a_backup_cut_off_by_a_kill_does_not_stand_in_for_a_whole_one(tmp_path: 
     first(Files(), tmp_path)
 
     async def run() -> str:
-        store = Store(Layout(tmp_path), "a" * 32)
+        store = LocalStore(Layout(tmp_path), "a" * 32)
         ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
         name = ledger.backup("before the change")
         ledger.close(outcome="done", counts={}, failures=[])

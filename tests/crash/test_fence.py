@@ -13,18 +13,20 @@ from alchemy.model.records import Op, Put
 from alchemy.model.values import Holder, Status
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.journal import LocalJournal
+from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
-from alchemy.store.ledger import Store, make_holder
+from alchemy.store.ledger import make_holder
+from alchemy.store.local import LocalStore
+from alchemy.store.localjournal import open_local
 from alchemy.store.opening import load
 from tests.crash.runs import PROD, Bench, chance, eventually, trials
 from tests.crash.test_kill import MODES, nothing_twice
 from tests.crash.test_power_cut import PATH, Writer, first, row
 
 
-def overtake(root: Path) -> LocalJournal:
+def overtake(root: Path) -> Journal:
     """Opens the next epoch without asking for the lock."""
-    store = Store(Layout(root), "f" * 32)
+    store = LocalStore(Layout(root), "f" * 32)
 
     def holder(epoch: int) -> Holder:
         return make_holder(store, PROD, epoch, "by force")
@@ -32,7 +34,7 @@ def overtake(root: Path) -> LocalJournal:
     def no_rows(fold: Fold) -> Sequence[Op]:
         return ()
 
-    return LocalJournal.open(
+    return open_local(
         store.files, store.layout, Clock(), PROD, session=store.session, holder=holder, ops=no_rows, body={}
     )
 

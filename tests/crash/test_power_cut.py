@@ -22,12 +22,13 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Op, Put, Record, decode
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState, Status
-from alchemy.store import copies
+from alchemy.store.backups import write_backup
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.journal import LocalJournal
 from alchemy.store.layout import Layout
-from alchemy.store.ledger import Store, make_holder
+from alchemy.store.ledger import make_holder
+from alchemy.store.local import LocalStore
+from alchemy.store.localjournal import open_local
 from alchemy.store.opening import load
 from tests.crash.cuts import Disk, Killed, Recorder, Remains, after_cut
 from tests.crash.runs import chance
@@ -55,7 +56,7 @@ class Writer:
 
     def __init__(self, files: Files, root: Path, session: str) -> None:
         self.files = files
-        store = Store(Layout(root), session, files)
+        store = LocalStore(Layout(root), session, files)
 
         def holder(epoch: int) -> Holder:
             return make_holder(store, PATH, epoch, "deploy")
@@ -65,7 +66,7 @@ class Writer:
                 return []
             return [Put(ScopeState(path=str(PATH), kind=ScopeKind.STAGE, created_at=AT, updated_at=AT))]
 
-        self.journal = LocalJournal.open(
+        self.journal = open_local(
             files, store.layout, Clock(), PATH, session=session, holder=holder, ops=opening, body={}
         )
         self._promised()
@@ -103,7 +104,7 @@ def first(files: Files, root: Path) -> None:
 def second(files: Files, root: Path) -> None:
     """With a snapshot at its end, and a backup before its first change."""
     writer = Writer(files, root, "b" * 32)
-    copies.write_backup(files, Layout(root), writer.journal.fold, AT, "before R-2", "test")
+    write_backup(LocalStore(Layout(root), files=files), writer.journal.fold, "before R-2")
     writer.commit(Put(row("two"), "result", "create"), *(Put(row(f"r{n:03d}")) for n in range(210)))
     writer.commit(*(Drop(f"{PATH}/r{n:03d}", kind="t:T") for n in range(208)))
     writer.close()

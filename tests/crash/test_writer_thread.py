@@ -17,7 +17,8 @@ from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.ledger import Ledger, Store
+from alchemy.store.ledger import Ledger
+from alchemy.store.local import LocalStore
 from alchemy.store.opening import load
 from tests.crash.test_power_cut import PATH, row
 
@@ -68,7 +69,7 @@ class NoRecords(Files):
 
 def test_a_ledger_that_cannot_show_its_holder_leaves_nothing_behind(tmp_path: Path) -> None:
     def opening(files: Files) -> Ledger:
-        store = Store(Layout(tmp_path), "a" * 32, files)
+        store = LocalStore(Layout(tmp_path), "a" * 32, files)
         return asyncio.run(Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0))
 
     before = set(threading.enumerate())
@@ -90,7 +91,7 @@ class Slow(Files):
 
 def test_whoever_is_cancelled_while_waiting_for_the_disk_does_not_stop_the_writer(tmp_path: Path) -> None:
     async def run() -> None:
-        store = Store(Layout(tmp_path), "a" * 32, Slow())
+        store = LocalStore(Layout(tmp_path), "a" * 32, Slow())
         ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
         ledger.record([Put(row("one"))])
         with pytest.raises(TimeoutError):
@@ -119,7 +120,7 @@ class Defective(Files):
 
 def test_a_defect_of_the_writer_is_an_error_and_not_a_program_that_hangs(tmp_path: Path) -> None:
     async def run() -> None:
-        store = Store(Layout(tmp_path), "a" * 32, Defective())
+        store = LocalStore(Layout(tmp_path), "a" * 32, Defective())
         ledger = await Ledger.open(store, PATH, ScopeKind.STAGE, purpose="deploy", timeout=0)
         await ledger.intend([Put(row("one"), "intent", "create")])
         await asyncio.sleep(0.1)

@@ -51,7 +51,7 @@ def test_planning_to_destroy_does_not_either(world: World, cloud: Cloud) -> None
     world.deploy(many(1))
     shutil.rmtree(world.layout.journal(PROD))
     with pytest.raises(StateInvalid, match="was written from a journal that is missing or empty"):
-        plan_destroy(world.state, ScopePath.parse(PROD))
+        plan_destroy(world.store, ScopePath.parse(PROD))
 
 
 # -- a local cloud that is gone ---------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_a_program_is_executed_once_for_all_rows_of_a_kind_it_does_not_have(
     del kinds._kinds[Thing.kind]
     options, project = Options(max_retries=0), find_project(world.root)
     with pytest.raises(RunFailed) as error:
-        asyncio.run(destroy_stored(world.state, ScopePath.parse(PROD), options, project=project))
+        asyncio.run(destroy_stored(world.store, ScopePath.parse(PROD), options, project=project))
     assert len(error.value.failures) == 30
     assert times.read_text() == "x"
     assert cloud.calls("delete") == []

@@ -26,11 +26,11 @@ async def shop(app: Scope) -> None:
 
 def destroy(world: World, path: str) -> None:
     project = find_project(world.root)
-    asyncio.run(destroy_stored(world.state, ScopePath.parse(path), Options(max_retries=0), project=project))
+    asyncio.run(destroy_stored(world.store, ScopePath.parse(path), Options(max_retries=0), project=project))
 
 
 def planned(world: World, path: str) -> DeletionPlan:
-    (plan,) = plan_destroy(world.state, ScopePath.parse(path))
+    (plan,) = plan_destroy(world.store, ScopePath.parse(path))
     return plan
 
 

@@ -165,5 +165,5 @@ def test_the_state_directory_comes_from_the_environment_or_the_argument(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALCHEMY_STATE_DIR", "from-env")
-    assert StateManager.from_env().root == world.root / "from-env"
-    assert StateManager("mine").root == world.root / "mine"
+    assert StateManager.from_env().store.root == world.root / "from-env"
+    assert StateManager("mine").store.root == world.root / "mine"

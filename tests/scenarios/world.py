@@ -18,6 +18,7 @@ from alchemy.model.fold import Fold
 from alchemy.settings import Invocation, invocation
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
 from alchemy.store.opening import load
 
 T = TypeVar("T")
@@ -171,6 +172,7 @@ class World:
         self.root = root
         self.state = root / ".alchemy"
         self.layout = Layout(self.state)
+        self.store = LocalStore(self.layout, "a" * 32)
         self.cloud = cloud
         self.events: list[Event] = []
 

@@ -12,8 +12,9 @@ from alchemy.model.records import Op, Put
 from alchemy.model.values import Holder, ResourceState, ScopeKind
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.journal import LocalJournal
+from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
+from alchemy.store.localjournal import open_local
 from alchemy.store.opening import Loaded, load
 from tests.model import rows
 from tests.store.lock_peer import holder
@@ -37,7 +38,7 @@ class Stage:
     def row(self, id: str, **changed: Any) -> ResourceState:
         return rows.row(self.address(id), **changed)
 
-    def open(self, session: str = "5e55") -> LocalJournal:
+    def open(self, session: str = "5e55") -> Journal:
         """A run begins; nobody asks for a lock."""
 
         def ops(fold: Fold) -> Sequence[Op]:
@@ -47,11 +48,9 @@ class Stage:
             return holder(self.path, epoch, boot_id=self.boot, session=session * 8)
 
         path = ScopePath.parse(self.path)
-        return LocalJournal.open(
-            self.files, self.layout, self.clock, path, session=session, holder=who, ops=ops, body={}
-        )
+        return open_local(self.files, self.layout, self.clock, path, session=session, holder=who, ops=ops, body={})
 
-    def write(self, journal: LocalJournal, *ops: Op) -> None:
+    def write(self, journal: Journal, *ops: Op) -> None:
         """Returns when it is acknowledged."""
         ack = journal.append(ops, wait=True)
         assert ack is not None
@@ -65,15 +64,15 @@ class Stage:
         self.end(journal)
         return journal.fold
 
-    def end(self, journal: LocalJournal, **body: Any) -> None:
+    def end(self, journal: Journal, **body: Any) -> None:
         """As the ledger does it: a run that wrote rows writes its stage once more."""
         journal.settle()
         journal.close({"outcome": "done", **body}, [Put(rows.scope(self.path, ScopeKind.STAGE))])
 
-    def die(self, journal: LocalJournal) -> None:
+    def die(self, journal: Journal) -> None:
         """The run ends as with kill -9: everything acknowledged is on disk, no release, no more views."""
         journal.settle()
-        self.files.close(journal._descriptor)
+        journal._medium.close()
 
     def load(self) -> Loaded:
         return load(self.files, self.layout, self.path)

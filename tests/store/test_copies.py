@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Fold
-from alchemy.store.copies import BACKUP, backup_name, newest_snapshot, read_backup, write_backup, write_snapshot
+from alchemy.store.backups import BACKUP, TOOL, backup_name, read_backup, write_backup
+from alchemy.store.copies import newest_snapshot, write_snapshot
+from alchemy.store.local import LocalStore
+from alchemy.testing import ManualClock
 from tests.store.stage import Stage
 
 AT = "2024-01-15T10:30:00.000Z"
@@ -24,7 +28,8 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def backup(stage: Stage, at: str = AT) -> Path:
-    name = write_backup(stage.files, stage.layout, stage.load().fold, at, "before R-2", "alchemy 0")
+    store = LocalStore(stage.layout, files=stage.files, clock=ManualClock(datetime.fromisoformat(at).timestamp()))
+    name = write_backup(store, stage.load().fold, "before R-2")
     return stage.layout.backups(stage.path) / name
 
 
@@ -47,7 +52,7 @@ def test_a_backup_says_what_it_holds_before_it_holds_it(stage: Stage) -> None:
         "seq": fold.seq,
         "epoch": 1,
         "serial": fold.serial,
-        "tool": "alchemy 0",
+        "tool": TOOL,
         "counts": {"resources": 2, "scopes": 1},
         "sha256": digest(state),
     }

@@ -18,7 +18,8 @@ from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_view
 from alchemy.store.layout import Layout
-from alchemy.store.ledger import Ledger, Store
+from alchemy.store.ledger import Ledger
+from alchemy.store.local import LocalStore
 from alchemy.testing.clock import ManualClock
 from tests.model.rows import row
 from tests.store.stage import PATH, Stage
@@ -27,8 +28,8 @@ PROD = ScopePath.parse(PATH)
 DONE: dict[str, Any] = {"outcome": "done", "counts": {}, "failures": []}
 
 
-def store_in(root: Path, session: str = "a" * 32) -> Store:
-    return Store(Layout(root), session)
+def store_in(root: Path, session: str = "a" * 32) -> LocalStore:
+    return LocalStore(Layout(root), session)
 
 
 def open_in(root: Path, path: ScopePath = PROD, kind: ScopeKind = ScopeKind.STAGE, **more: Any) -> Ledger:
@@ -199,7 +200,7 @@ def test_a_clock_set_back_does_not_hide_the_newest_backup(tmp_path: Path) -> Non
     clock = ManualClock()
 
     def run(*ids: str) -> None:
-        store = Store(Layout(tmp_path), "b" * 32, clock=clock)
+        store = LocalStore(Layout(tmp_path), "b" * 32, clock=clock)
         ledger = asyncio.run(Ledger.open(store, PROD, ScopeKind.STAGE, purpose="deploy", timeout=0.0))
         for id in ids:
             ledger.backup(f"before {ledger.run}")

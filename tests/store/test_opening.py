@@ -8,7 +8,7 @@ import pytest
 from alchemy.errors import AlchemyError, Fenced, LockHeld, StateInvalid
 from alchemy.model.records import Drop, Put, Record, encode
 from alchemy.store.copies import SNAPSHOT_AFTER
-from alchemy.store.journal import LocalJournal
+from alchemy.store.journal import Journal
 from tests.model.rows import AT
 from tests.store.stage import Stage
 
@@ -164,7 +164,7 @@ def test_bytes_after_a_seal_do_not_count(stage: Stage) -> None:
         stage.write(journal, Put(stage.row("late")))
     assert stage.ids == ["a", "b"]
     assert b"late" in stage.epoch(1).read_bytes()
-    stage.files.close(journal._descriptor)
+    journal._medium.close()
 
 
 def test_a_claimed_epoch_without_an_opener_is_sealed_away(stage: Stage) -> None:
@@ -205,7 +205,7 @@ class Slow(Stage):
             return descriptor
 
         self.files.create = create  # type: ignore[method-assign]
-        self.outcome: LocalJournal | AlchemyError | None = None
+        self.outcome: Journal | AlchemyError | None = None
 
         def target() -> None:
             try:
@@ -245,7 +245,7 @@ def test_of_two_who_claim_one_epoch_one_is_told(tmp_path: Path) -> None:
         stage.open()
     other.go_on.set()
     thread.join()
-    assert isinstance(other.outcome, LocalJournal)
+    assert isinstance(other.outcome, Journal)
     other.outcome.close({})
 
 

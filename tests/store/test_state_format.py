@@ -17,7 +17,7 @@ import pytest
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.records import decode, encode, entries
 from alchemy.model.values import Holder, ResourceState, ScopeState
-from alchemy.store.copies import read_backup
+from alchemy.store.backups import read_backup
 from alchemy.store.views import examine, render
 
 PAGE = Path(__file__).parents[2] / "docs" / "state-format.md"

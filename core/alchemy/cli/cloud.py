@@ -61,7 +61,7 @@ def reset(given: Given, yes: bool) -> None:
     if account is None:
         sys.stderr.write(f"there is no local cloud in {given.root}: nothing was done\n")
         return
-    busy = [lock for lock in Workspace(given.root).refresh().locks if lock.verdict is Verdict.LIVE]
+    busy = [lock for lock in Workspace(given.store).refresh().locks if lock.verdict is Verdict.LIVE]
     if busy:
         raise LockHeld(
             f"{busy[0].path} is being worked on", hint="`alchemy scope locks` shows by whom; try again after"

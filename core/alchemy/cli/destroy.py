@@ -19,6 +19,7 @@ from alchemy.settings import STRATEGIES
 if TYPE_CHECKING:
     from alchemy.model.deletions import DeletionPlan
     from alchemy.model.paths import ScopePath
+    from alchemy.store.store import Store
 
 
 @click.command(cls=Command)
@@ -51,7 +52,7 @@ def _is_program(given: Given, what: str | None) -> bool:
         return False
     from alchemy.operations.workspace import Workspace
 
-    if what in Workspace(given.root).refresh().scopes:
+    if what in Workspace(given.store).refresh().scopes:
         raise UsageError(
             f"{safe_text(what, 200)} is a scope in the state and a folder with a program",
             hint=f"name the program: alchemy destroy {safe_text(what, 200)}/alchemy_run.py",
@@ -66,7 +67,7 @@ def _by_program(given: Given, what: str | None, stage: str, options: dict[str, A
     program = program_of(given, what)
     if not yes:
         opened = _opened(given, program, stage)
-        plans = [plan for root, path in opened for plan in plan_destroy(root, path)]
+        plans = [plan for store, path in opened for plan in plan_destroy(store, path)]
         paths = list(dict.fromkeys(path for _, path in opened))
         if not _show(plans):
             _say("nothing is stored: there is nothing to destroy")
@@ -90,24 +91,25 @@ def _stored(given: Given, what: str, stage: str, options: dict[str, Any], *, yes
             raise UsageError(f"{path} and --stage {safe_text(stage, 80)} contradict each other", hint="leave one out")
         path = path.child(stage)
     chosen = given.options(**options)
-    plans = plan_destroy(given.root, path)
+    plans = plan_destroy(given.store, path)
     if not (yes or given.quiet):
-        _say(f"{path}: target: {wiring.describe_target(given.root, chosen)[0]}")
+        _say(f"{path}: target: {wiring.describe_target(given.store, chosen)[0]}")
     if _show(plans):
         _ask([path], yes=yes)
     told = narrator(given)
     try:
-        asyncio.run(destroy_stored(given.root, path, chosen, project=given.project, listener=told))
+        asyncio.run(destroy_stored(given.store, path, chosen, project=given.project, listener=told))
     except Exception as error:
         raise CommandFailed(told.told) from error
     finally:
         told.finish()
 
 
-def _opened(given: Given, program: Path, stage: str) -> list[tuple[Path, ScopePath]]:
+def _opened(given: Given, program: Path, stage: str) -> list[tuple[Store, ScopePath]]:
     """What the program opens, from a plan in a child process: no program runs twice in one interpreter."""
     from alchemy.cli.failures import Ended
     from alchemy.model.paths import ScopePath
+    from alchemy.store.place import find_store
 
     command = [sys.executable, "-P", "-m", "alchemy.cli", "plan", str(program), "--json", "--quiet"]
     command += ["--stage", stage] if stage else []
@@ -118,7 +120,10 @@ def _opened(given: Given, program: Path, stage: str) -> list[tuple[Path, ScopePa
         raise Ended(done.returncode)
     try:
         scopes = json.loads(done.stdout)["scopes"]
-        return [(Path(found["state_dir"]), ScopePath.parse(found["scope"])) for found in scopes]
+        places = {given.store.place: given.store}
+        for name in {found["state_dir"] for found in scopes} - {given.store.place}:
+            places[name] = find_store(given.project, name)
+        return [(places[found["state_dir"]], ScopePath.parse(found["scope"])) for found in scopes]
     except (ValueError, KeyError) as error:
         raise StateInvalid(f"what {safe_text(program.name)} opens cannot be read", hint="add --yes") from error
 

@@ -10,12 +10,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from alchemy.errors import UsageError
 from alchemy.settings import Options, Project, base_options, find_project
+
+if TYPE_CHECKING:
+    from alchemy.store.store import Store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _HOUR, _LONGEST_DELAY = 3_600_000, 300_000  # ms; what `settings` takes at most, in seconds there
@@ -60,8 +63,15 @@ class Given:
 
     @functools.cached_property
     def root(self) -> Path:
-        """The state directory, absolute."""
-        return self.state_dir or self.project.state_dir()
+        """The state directory of this machine, absolute; the state itself is where `store` says."""
+        return self.project.state_dir(self.state_dir)
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Where the state is: the directory that was named, the bucket of the environment, the project's directory."""
+        from alchemy.store.place import find_store
+
+        return find_store(self.project, self.state_dir)
 
     def options(self, **more: Any) -> Options:
         """For what acts on stored scopes without a program."""

@@ -54,7 +54,7 @@ def document(ran: Ran) -> dict[str, Any]:
     stages = [
         {
             "scope": str(made.ledger.path),
-            "state_dir": str(made.session.root),
+            "state_dir": made.session.store.place,
             "target": made.session.target,
             "changes": [_change(change) for change in made.planned],
             "deletions": [_deletion(step) for step in _deletions(made)],

@@ -16,7 +16,6 @@ from alchemy.model.values import ScopeKind, ScopeState, Target
 from alchemy.settings import Options, invocation
 from alchemy.store import identity
 from alchemy.store.ledger import Ledger
-from alchemy.store.views import examine, read_view, render
 
 PURPOSES = {"up": "deploy"}
 
@@ -74,7 +73,7 @@ async def open_owner(
 async def _open_ledger(
     session: Session, path: ScopePath, kind: ScopeKind, options: Options, purpose: str, lock_path: ScopePath | None
 ) -> Ledger:
-    for other in held_in_process(session.root):
+    for other in held_in_process(session.store):
         if path.holds(other):
             what = "open already" if path == other else f"above {other}, which is open"
             raise UsageError(
@@ -85,9 +84,9 @@ async def _open_ledger(
     def waiting(who: str) -> None:
         session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
 
-    _prepare_root(session)
+    session.store.prepare()
     if kind in (ScopeKind.STAGE, ScopeKind.TEST):
-        _ensure_application(session, path)
+        session.store.ensure_application(path)
     return await Ledger.open(
         session.store,
         path,
@@ -102,24 +101,6 @@ async def _open_ledger(
     )
 
 
-def _prepare_root(session: Session) -> None:
-    session.store.files.make_directory(session.root)
-
-
-def _ensure_application(session: Session, path: ScopePath) -> None:
-    """The application's row, when a stage is the first thing of it: a view without a journal, from record 0."""
-    from alchemy.model.fold import Stamp
-
-    files, layout = session.store.files, session.store.layout
-    view = layout.scope_view(path.app)
-    if files.exists(view):
-        return
-    files.make_directory(view.parent)
-    now = session.store.clock.now()
-    row = ScopeState(path=path.app, kind=ScopeKind.APPLICATION, created_at=now, updated_at=now)
-    files.replace(view, render(row, Stamp(0, 0, 0)))
-
-
 def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
     """A stage and a nested scope of one name below an application would share a directory."""
     stored = stored_kind(session, path)
@@ -128,8 +109,7 @@ def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
             f"{path} is a {stored} scope already, and the program opens it as a {kind} scope",
             hint="give one of the two another name",
         )
-    files, layout = session.store.files, session.store.layout
-    for name in files.names(layout.scope(path).parent):
+    for name in session.store.siblings(path):
         if name != path.name and name.lower() == path.name.lower():
             raise InvalidName(
                 f"{path} and {name} differ only in case: on many disks they would be one directory",
@@ -138,22 +118,13 @@ def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
 
 
 def stored_kind(session: Session, path: ScopePath) -> ScopeKind | None:
-    """From what this session has open, else from the view; None when nothing is stored or the view is torn."""
-    import orjson
-
+    """From what this session has open, else from the store; None when nothing is stored or it cannot be told."""
     for run in session.runs.values():
         if run.ledger.path == path:
             return run.ledger.kind
         if str(path) in run.members:
             return ScopeKind.NESTED
-    files, layout = session.store.files, session.store.layout
-    found = read_view(files, layout.scope_view(path))
-    if found is None or examine(found.data).problem:
-        return None
-    try:
-        return ScopeKind(orjson.loads(found.data)["kind"])
-    except (KeyError, ValueError):
-        return None
+    return session.store.stored_kind(path)
 
 
 def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
@@ -170,7 +141,7 @@ def open_nested(parent: Scope, name: str, options: dict[str, Any]) -> Scope:
             hint="pass api_token, account_id and api_base_url to alchemy(...)",
         )
     _check_kind(parent.session, path, ScopeKind.NESTED)
-    if parent.session.store.files.exists(parent.session.store.layout.journal(path)):
+    if parent.session.store.has_journal(path):
         raise InvalidName(f"{path} was a stage: its journal is still there", hint="choose another name")
     parent.members.claim_child(parent.path, name)
     run = parent.run_state

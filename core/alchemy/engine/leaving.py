@@ -6,7 +6,6 @@ Two exceptions: a failed `run` block takes back what it created, and a test scop
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 from alchemy.engine.calls import GRACE, Calls
 from alchemy.engine.finalize import roll_back
@@ -65,10 +64,7 @@ async def finish(scope: Scope) -> None:
     """The ordinary end of a scope that owns a journal; a test that went cleanly leaves no trace."""
     await scope.finalize()
     if scope.test_cleanup and not scope.run_state.ledger.fold.resources:
-        layout = scope.session.store.layout
-        shutil.rmtree(layout.scope(scope.path), ignore_errors=True)
-        for file in (layout.lock(scope.path), layout.gate(scope.path), layout.holder(scope.path)):
-            scope.session.store.files.remove(file)
+        scope.session.store.forget(scope.path)
 
 
 async def give_up(scope: Scope, error: BaseException) -> None:

@@ -6,11 +6,9 @@ happens in one journal and tells it to whoever listens. Neighbours: `scope` open
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine.calls import Calls, describe
@@ -24,15 +22,14 @@ from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, Change
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, Target
 from alchemy.settings import Options
-from alchemy.store.layout import Layout
-from alchemy.store.ledger import Ledger, Store
-from alchemy.store.locks import Lease
+from alchemy.store.ledger import Ledger
+from alchemy.store.store import Lease, Store
 
 if TYPE_CHECKING:
     from alchemy.engine.deploy import Deployment
 
 Listener = Callable[[Entry], None]
-Connect = Callable[[Path, Options], Connection]
+Connect = Callable[[Store, Options], Connection]
 
 _sessions: list[Session] = []  # those with something open, in this process
 recorded_runs: ContextVar[list[Run] | None] = ContextVar("recorded_runs", default=None)  # for whoever runs a program
@@ -42,14 +39,14 @@ class Session:
     """`phase`: up, plan, read or destroy."""
 
     def __init__(
-        self, root: Path, phase: str, options: Options, connect: Connect, listener: Listener | None, target: str
+        self, store: Store, phase: str, options: Options, connect: Connect, listener: Listener | None, target: str
     ) -> None:
-        self.id = uuid.uuid4().hex
-        self.root = root
+        self.store = store
+        self.id = store.session
+        self.root = store.root  # on this machine
         self.phase = phase
         self.options = options
         self.target = target  # in words, for the run's first line
-        self.store = Store(Layout(root), self.id)
         self.calls = Calls(options.max_concurrency)
         self.index = OutputIndex()
         self.runs: dict[ScopePath, Run] = {}
@@ -62,7 +59,7 @@ class Session:
     def connection(self) -> Connection:
         """The cloud, connected on first use."""
         if self._connection is None:
-            self._connection = self._connect(self.root, self.options)
+            self._connection = self._connect(self.store, self.options)
         return self._connection
 
     def tell(self, entry: Entry) -> list[Exception]:
@@ -112,9 +109,9 @@ class Session:
             _sessions.remove(self)
 
 
-def held_in_process(root: Path) -> list[ScopePath]:
+def held_in_process(store: Store) -> list[ScopePath]:
     """By whichever session: opening one of these, or one above it, could only wait for itself."""
-    return [path for session in _sessions if session.root == root for path in session.held]
+    return [path for session in _sessions if session.store.place == store.place for path in session.held]
 
 
 def open_sessions() -> list[Session]:

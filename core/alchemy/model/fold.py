@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from alchemy.model.records import Record
-from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState, Target
+from alchemy.model.values import Hold, Holder, ResourceState, ScopeKind, ScopeState, Target
 
 
 class Stamp(NamedTuple):
@@ -32,6 +32,7 @@ class Fold:
     scopes: dict[str, ScopeState] = field(default_factory=dict)  # by path
     stamps: dict[str, Stamp] = field(default_factory=dict)  # by key, or "\x00" + scope path
     holder: Holder | None = None
+    hold: Hold | None = None  # a person keeps runs out
     released: bool = True
     last_release: dict[str, Any] = field(default_factory=dict)
     declared: dict[str, Any] = field(default_factory=dict)  # of the newest release that has one
@@ -99,6 +100,8 @@ class Fold:
                 self.resources.pop(key, None)
                 self.stamps.pop(key, None)
                 rows.add(key)
+        elif verb == "hold":
+            self.hold = Hold.from_json(op["hold"]) if op["hold"] else None
 
     def set_row(self, row: ResourceState, stamp: Stamp) -> None:
         self.stamps[row.key] = stamp  # first: a copy may be made meanwhile, and needs it for every row it finds
@@ -133,6 +136,7 @@ class Fold:
             "lineage": self.lineage,
             "next_seq": self.next_seq,
             "declared": self.declared,
+            **({"hold": self.hold.to_json()} if self.hold else {}),
             "scopes": [
                 {**row.to_json(), "at": list(self.stamps["\x00" + path])} for path, row in sorted(self.scopes.items())
             ],
@@ -145,6 +149,7 @@ class Fold:
     def from_snapshot(cls, data: dict[str, Any]) -> Fold:
         fold = cls(path=data["scope"], seq=data["seq"], epoch=data["epoch"], serial=data["serial"])
         fold.prev, fold.lineage, fold.declared = data["prev"], data["lineage"], data["declared"]
+        fold.hold = Hold.from_json(data["hold"]) if data.get("hold") else None
         for item in data["scopes"]:
             plain = {name: value for name, value in item.items() if name != "at"}
             fold._set_scope(ScopeState.from_json(plain), Stamp(*item["at"]))

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Event, RunEnded, RunStarted
-from alchemy.model.values import FORMAT, ResourceState, ScopeState
+from alchemy.model.values import FORMAT, Hold, ResourceState, ScopeState
 
 _HEAD = b'{"r":'
 _MIDDLE = b',"c":"'
@@ -82,7 +82,17 @@ class Emit:
         return {"op": "event", "event": self.event.to_json()}
 
 
-Op = Put | Drop | Emit
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Keep runs out of the scope (`hold`), or let them in again (None)."""
+
+    hold: Hold | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": "hold", "hold": self.hold.to_json() if self.hold else None}
+
+
+Op = Put | Drop | Emit | Reserve
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class ResourceState:
     protect: bool = False
     retain: bool = False
     kept: bool = False
+    verify: bool = False  # restored or migrated: the next run looks at the cloud before it believes the row
     module: str = ""  # where the kind was defined, for people: never imported because it is written here
     timeout: float = 60.0  # seconds for one call
     account: str = ""
@@ -218,3 +219,24 @@ class Holder:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Holder:
         return cls(**{f.name: data[f.name] for f in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A scope reserved by a person: runs stay out until then. The only time that is compared with a wall clock."""
+
+    reason: str
+    by: str  # user@host
+    since: str
+    until: str = ""  # ISO-8601 UTC; "" until somebody unlocks
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Hold:
+        return cls(**{f.name: str(data.get(f.name, "")) for f in fields(cls)})
+
+    def active(self, now: str) -> bool:
+        """`now` as the store's clock says it: texts of this form sort like times."""
+        return not self.until or now < self.until

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alchemy import wiring
 from alchemy.engine import kinds
 from alchemy.engine.entering import open_owner
@@ -19,11 +17,12 @@ from alchemy.operations.programs import import_for_kinds
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options, Project
 from alchemy.store.ledger import make_holder
+from alchemy.store.store import Store
 
 
-def owners_in(root: Path, path: ScopePath) -> list[tuple[ScopePath, ScopeKind]]:
+def owners_in(store: Store, path: ScopePath) -> list[tuple[ScopePath, ScopeKind]]:
     """The stored scopes with a journal at or below `path`, the outermost first. UsageError when nothing is stored."""
-    view = Workspace(root).refresh()
+    view = Workspace(store).refresh()
     found = [
         (ScopePath.parse(node.path), node.kind)
         for node in view.scopes.values()
@@ -35,14 +34,14 @@ def owners_in(root: Path, path: ScopePath) -> list[tuple[ScopePath, ScopeKind]]:
 
 
 async def destroy_stored(
-    root: Path, path: ScopePath, options: Options, *, project: Project, listener: Listener | None = None
+    store: Store, path: ScopePath, options: Options, *, project: Project, listener: Listener | None = None
 ) -> list[Report]:
     """Everything in `path`; an application takes its stages and tests with it. RunFailed lists what is left."""
-    session = stored_session(root, options, project, "destroy", listener)
-    found = owners_in(root, path)
+    session = stored_session(store, options, project, "destroy", listener)
+    found = owners_in(store, path)
     if not found:
         return [await _destroy_nested(session, path, options)]
-    _, target = wiring.describe_target(root, options)
+    _, target = wiring.describe_target(store, options)
     opened: list[Scope] = []
     try:
         if path not in [owner for owner, _ in found]:
@@ -85,18 +84,18 @@ async def _destroy_all(opened: list[Scope], options: Options) -> tuple[list[Repo
 async def _hold(session: Session, path: ScopePath, options: Options) -> None:
     """The application's lock alone: it has no journal, but nobody may deploy a stage of it meanwhile."""
     if options.enable_locking:
-        lease = await session.store.locks.acquire(path, timeout=options.lock_timeout)
+        lease = await session.store.acquire(path, timeout=options.lock_timeout)
         session.leases.append(lease)
         lease.publish(make_holder(session.store, path, 0, "destroy"))
 
 
 async def _destroy_nested(session: Session, path: ScopePath, options: Options) -> Report:
     """A nested scope: under its owner's lock, in its owner's journal."""
-    workspace = Workspace(session.root)
+    workspace = Workspace(session.store)
     workspace.refresh()
     owner = ScopePath.parse(workspace.owner_of(str(path)))
     kind = workspace.refresh().scopes[str(owner)].kind
-    _, target = wiring.describe_target(session.root, options)
+    _, target = wiring.describe_target(session.store, options)
     scope = await open_owner(
         session, owner, kind, options, target=target, purpose="destroy", lock_path=path if path != owner else None
     )
@@ -113,21 +112,18 @@ async def _destroy_nested(session: Session, path: ScopePath, options: Options) -
     return report
 
 
-def plan_destroy(root: Path, path: ScopePath) -> list[DeletionPlan]:
+def plan_destroy(store: Store, path: ScopePath) -> list[DeletionPlan]:
     """What `destroy_stored` would delete, without lock or writing; the order in which the owners would go."""
     from alchemy.model.deletions import plan_deletions
-    from alchemy.store.files import Files
-    from alchemy.store.layout import Layout
-    from alchemy.store.opening import read_fold
 
     plans: list[DeletionPlan] = []
-    owners = [owner for owner, _ in owners_in(root, path)]
+    owners = [owner for owner, _ in owners_in(store, path)]
     if not owners:
-        workspace = Workspace(root)
+        workspace = Workspace(store)
         workspace.refresh()
         owners = [ScopePath.parse(workspace.owner_of(str(path)))]
     for owner in reversed(owners):
-        fold = read_fold(Files(), Layout(root), owner)
+        fold = store.read_fold(owner)
         prefix = str(path) if owner.holds(path) else str(owner)
         scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
         reason = "destroyed with its scope"
@@ -136,9 +132,9 @@ def plan_destroy(root: Path, path: ScopePath) -> list[DeletionPlan]:
     return plans
 
 
-def stored_session(root: Path, options: Options, project: Project, phase: str, listener: Listener | None) -> Session:
+def stored_session(store: Store, options: Options, project: Project, phase: str, listener: Listener | None) -> Session:
     """A session over what is stored; kinds come from us, the project's modules, installed packages, the program."""
-    words, _ = wiring.describe_target(root, options)
+    words, _ = wiring.describe_target(store, options)
     kinds.add_loader(wiring.load_kind)
 
     def from_program(_: str) -> None:
@@ -146,11 +142,10 @@ def stored_session(root: Path, options: Options, project: Project, phase: str, l
             import_for_kinds(project.program)
 
     kinds.set_program(from_program)
-    return Session(root, phase, options, wiring.connect, listener, words)
+    return Session(store, phase, options, wiring.connect, listener, words)
 
 
 def _forget_application(session: Session, path: ScopePath) -> None:
     """The application's own row goes with its last stage."""
-    layout, files = session.store.layout, session.store.files
-    if path.parent is None and not files.exists(layout.journal(path)):
-        files.remove(layout.scope_view(path))
+    if path.parent is None and not session.store.has_journal(path):
+        session.store.forget(path)

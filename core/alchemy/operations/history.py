@@ -5,37 +5,32 @@ Reading only. Neighbours: `owners` reads what is stored now, `workspace` puts bo
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime
-from pathlib import Path
 
+from alchemy.errors import StorageFailed
 from alchemy.model.events import Entry
 from alchemy.model.records import Record, entries
+from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
 from alchemy.operations.shapes import BackupInfo, RunSummary
-from alchemy.store.copies import BACKUP
-from alchemy.store.files import Files
-from alchemy.store.layout import Layout
-from alchemy.store.opening import epoch_numbers
-from alchemy.store.reader import JournalReader, read_epoch
+from alchemy.store.backups import HEAD
+from alchemy.store.store import Store
 
 NEWEST_RUNS = 50  # shown for each journal; older ones stay on disk
-_HEAD = 2000  # bytes of a backup that hold its header
 
 
 class Runs:
     """The newest runs of one journal. Ended epochs are read once."""
 
-    def __init__(self, files: Files, layout: Layout, owner: str) -> None:
-        self._files = files
-        self._layout = layout
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store = store
         self._owner = owner
         self._ended: dict[int, RunSummary] = {}
 
     def newest(self, *, live: bool, now: float) -> tuple[RunSummary, ...]:
         """Newest first. `live`: somebody is at the newest one now; `now` is wall-clock seconds."""
-        numbers = epoch_numbers(self._files, self._layout, self._owner)
+        numbers = self._store.epochs(self._owner)
         out: list[RunSummary] = []
         for epoch in reversed(numbers[-NEWEST_RUNS:]):
             summary = self._ended.get(epoch)
@@ -49,7 +44,7 @@ class Runs:
         return tuple(out)
 
     def _summarise(self, epoch: int, live: bool, now: float) -> RunSummary | None:
-        records = read_epoch(self._files, self._layout, self._owner, epoch)
+        records = self._store.read_epoch(self._owner, epoch)
         if not records or records[0].kind != "open":
             return None
         opener, last = records[0], records[-1]
@@ -82,14 +77,14 @@ def seconds(at: str) -> float:
         return 0.0
 
 
-def run_records(files: Files, layout: Layout, owner: str, run: str) -> list[Record]:
+def run_records(store: Store, owner: str, run: str) -> list[Record]:
     """Of `R-41`, or of the newest run when `run` is empty."""
-    numbers = epoch_numbers(files, layout, owner)
+    numbers = store.epochs(owner)
     if run:
         wanted = re.fullmatch(r"R-(\d+)", run)
         numbers = [n for n in numbers if wanted and n == int(wanted[1])]
     for epoch in reversed(numbers):
-        records = read_epoch(files, layout, owner, epoch)
+        records = store.read_epoch(owner, epoch)
         if records:
             return records
     return []
@@ -102,10 +97,9 @@ def entries_of(records: list[Record]) -> list[Entry]:
 class Follow:
     """New entries since the last poll, of whatever run is newest, also of another process."""
 
-    def __init__(self, files: Files, layout: Layout, owner: str) -> None:
-        self._files = files
-        self._layout = layout
-        self._reader = JournalReader(files, layout, owner)
+    def __init__(self, store: Store, owner: str) -> None:
+        self._store = store
+        self._reader = store.reader(owner)
         self._seq = 0
         self._first = True
 
@@ -118,8 +112,8 @@ class Follow:
             return entries_of(self._reader.records)
         seen, self._seq = self._seq, self._reader.fold.seq
         found: list[Record] = []
-        for epoch in reversed(epoch_numbers(self._files, self._layout, self._reader.path)):
-            records = [r for r in read_epoch(self._files, self._layout, self._reader.path, epoch) if r.seq > seen]
+        for epoch in reversed(self._store.epochs(self._reader.path)):
+            records = [r for r in self._store.read_epoch(self._reader.path, epoch) if r.seq > seen]
             found = records + found
             if self._first and records:
                 break
@@ -129,25 +123,17 @@ class Follow:
         return entries_of(found)
 
 
-def backups(files: Files, layout: Layout, owner: str) -> tuple[BackupInfo, ...]:
+def backups(store: Store, owner: str) -> tuple[BackupInfo, ...]:
     """Newest first, from their headers only."""
-    directory = layout.backups(owner)
-    return tuple(
-        _backup(directory / name, owner) for name in reversed(files.names(directory)) if BACKUP.fullmatch(name)
-    )
+    return tuple(_backup(store, owner, name) for name in reversed(store.backups(owner)))
 
 
-def _backup(path: Path, owner: str) -> BackupInfo:
-    size = 0
+def _backup(store: Store, owner: str, file: str) -> BackupInfo:
     try:
-        size = path.stat().st_size
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            head = os.read(descriptor, _HEAD).decode("utf-8", "replace")
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        return BackupInfo(owner, path.name, "", "", 0, 0, size, f"it cannot be read: {error.strerror}")
+        data, size = store.read_backup(owner, file, head=HEAD)
+    except (StorageFailed, FileNotFoundError) as error:
+        return BackupInfo(owner, file, "", "", 0, 0, 0, f"it cannot be read: {safe_text(error, 200)}")
+    head = data.decode("utf-8", "replace")
 
     def field(name: str, pattern: str) -> str:
         found = re.search(rf'"{name}": {pattern}', head)
@@ -157,5 +143,5 @@ def _backup(path: Path, owner: str) -> BackupInfo:
     problem = "" if taken and serial else "its header is damaged"
     reason = field("reason", r'"([^"\\]*)"')
     return BackupInfo(
-        owner, path.name, taken, reason, int(serial or 0), int(field("resources", r"(\d+)") or 0), size, problem
+        owner, file, taken, reason, int(serial or 0), int(field("resources", r"(\d+)") or 0), size, problem
     )

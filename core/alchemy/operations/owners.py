@@ -5,23 +5,18 @@ Neighbours: `workspace` holds one of these for each journal, `history` knows the
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alchemy.errors import AlchemyError
 from alchemy.model.events import Entry
+from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.records import entries
 from alchemy.model.runview import RunView
 from alchemy.model.values import Holder, ResourceState, ScopeKind, Status
 from alchemy.operations.history import Runs, entries_of, run_records
 from alchemy.operations.shapes import Finding, Health, ResourceNode, RunSummary, ScopeNode
-from alchemy.store.clock import Clock
-from alchemy.store.files import Files
-from alchemy.store.holders import is_gone, lock_view
-from alchemy.store.layout import Layout
-from alchemy.store.opening import lost_records
-from alchemy.store.reader import JournalReader
-from alchemy.store.views import examine, read_view
+from alchemy.store.holders import is_gone
+from alchemy.store.store import Store
+from alchemy.store.views import render
 
 _WORST = list(Health)  # in the order of the enum: worst first
 SMALL = 2000  # rows: below that every view is looked at on each refresh, above on full ones
@@ -30,7 +25,7 @@ SMALL = 2000  # rows: below that every view is looked at on each refresh, above 
 class Owner:
     """An application, stage or test scope."""
 
-    def __init__(self, files: Files, layout: Layout, clock: Clock, path: str) -> None:
+    def __init__(self, store: Store, path: str) -> None:
         self.path = path
         self.scopes: dict[str, ScopeNode] = {}
         self.resources: dict[str, ResourceNode] = {}
@@ -40,12 +35,10 @@ class Owner:
         self.problem = ""
         self.findings: tuple[Finding, ...] = ()
         self.has_journal = True
-        self._files = files
-        self._layout = layout
-        self._clock = clock
-        self._reader = JournalReader(files, layout, path)
-        self._history = Runs(files, layout, path)
-        self._seen: dict[Path, tuple[tuple[int, int, int], str]] = {}  # view -> (stat, problem)
+        self._store = store
+        self._reader = store.reader(path)
+        self._history = Runs(store, path)
+        self._watch = store.view_watch(path)
         self._view: RunView | None = None
         self._built: object = None
         self._compared: tuple[object, AlchemyError | None] = (
@@ -60,7 +53,7 @@ class Owner:
 
     def refresh(self, *, full: bool) -> bool:
         """True when anything that is shown changed."""
-        self.has_journal = self._files.exists(self._layout.journal(self.path))
+        self.has_journal = self._store.has_journal(self.path)
         damage: AlchemyError | None
         try:
             grown = self._reader.poll()
@@ -69,17 +62,17 @@ class Owner:
             grown, damage = False, error
         problem = f"{damage.message}. {damage.hint}" if damage else ""
         fold = self._reader.fold
-        self.lock = lock_view(self._layout, self._files, self.path, clock=self._clock)
+        self.lock = self._store.lock_view(self.path)
         live = not fold.released and self._at_work(fold.holder)
         first = self._view is None
         if (live and first) or (grown and not (first and self._reader.reloaded)):
             self._follow(live)
-        looked = self._look_at_views() if full or len(fold.resources) < SMALL else self._built_views()
+        looked = self._look_at_views(fold) if full or len(fold.resources) < SMALL else self._built_views()
         state = (fold.seq, fold.prev, live, problem, self.lock.verdict, self.lock.holder, looked, self.has_journal)
         if state == self._built:
             return False
         self._built, self.problem = state, problem
-        self.runs = self._history.newest(live=live, now=self._clock.wall())
+        self.runs = self._history.newest(live=live, now=self._store.clock.wall())
         self.active = self._view if live else None
         self._build(live, dict(looked))
         self.findings = (*self._of_journal(damage), *(self._of_view(*found) for found in looked))
@@ -88,27 +81,26 @@ class Owner:
     def _of_journal(self, damage: AlchemyError | None) -> tuple[Finding, ...]:
         if damage is None:
             return ()
-        file = str(self._layout.journal(self.path).relative_to(self._layout.root))
-        return (Finding(file, self.path, "error", damage.message, damage.hint),)
+        return (Finding(f"{self.path}/journal", self.path, "error", damage.message, damage.hint),)
 
     def _of_view(self, subject: str, problem: str) -> Finding:
         known = subject in self.resources
-        file = self._layout.resource_view(subject) if known else self._layout.scope_view(subject)
+        file = self._watch.file(subject, resource=known) if self._watch else subject
         way_out = f"alchemy scope validate {self.path} --fix writes it again from the journal"
         scope = subject.rpartition("/")[0] if known else subject
-        return Finding(str(file.relative_to(self._layout.root)), scope, "error", problem, way_out)
+        return Finding(file, scope, "error", problem, way_out)
 
     def _lost_records(self) -> AlchemyError | None:
         """A journal that is shorter than a view says never shows as an empty scope."""
-        fold, path = self._reader.fold, self._layout.scope_view(self.path)
-        mark = (fold.seq, self._reader.reloaded, self._files.size(path))
+        fold = self._reader.fold
+        mark = (fold.seq, self._reader.reloaded, self._watch.mark() if self._watch else 0)
         if mark == self._compared[0] and not self._reader.reloaded:
             return self._compared[1]
         thorough = (self._reader.reloaded and not self._reader.clean) or not fold.seq
-        error = lost_records(self._files, self._layout, fold, thorough=thorough)
+        error = self._store.lost_records(fold, thorough=thorough)
         if error is not None and self._reader.poll():  # the run that is writing was faster than we
             self._view = None  # its events were in the first poll and in this one: read them again
-            error = lost_records(self._files, self._layout, self._reader.fold, thorough=thorough)
+            error = self._store.lost_records(self._reader.fold, thorough=thorough)
         self._compared = (mark, error)
         return self._compared[1]
 
@@ -123,57 +115,17 @@ class Owner:
         fresh: list[Entry]
         if self._view is None or self._reader.reloaded or any(r.kind == "open" for r in self._reader.records):
             self._view = RunView(self.path)
-            fresh = entries_of(run_records(self._files, self._layout, self.path, ""))
+            fresh = entries_of(run_records(self._store, self.path, ""))
         else:
             fresh = [entry for record in self._reader.records for entry in entries(record)]
         for entry in fresh:
             self._view.apply(entry)
 
-    # -- views on disk ------------------------------------------------------------------------------------------
-
-    def _look_at_views(self) -> tuple[tuple[str, str], ...]:
-        """(address or path, problem) of every view that is not as it was written. One stat each when unchanged."""
-        found: list[tuple[str, str]] = []
-        fold = self._reader.fold
-        for row in fold.resources.values():
-            path = self._layout.resource_view(row.address, row.generation if row.former else None)
-            problem = self._examine(path)
-            if problem and not row.former:
-                found.append((row.address, problem))
-        for scope in fold.scopes:
-            problem = self._examine(self._layout.scope_view(scope))
-            if problem:
-                found.append((scope, problem))
-        if not fold.scopes:
-            problem = self._examine(self._layout.scope_view(self.path))
-            if problem:
-                found.append((self.path, problem))
-        return tuple(found)
+    def _look_at_views(self, fold: Fold) -> tuple[tuple[str, str], ...]:
+        return self._watch.problems(fold) if self._watch else ()
 
     def _built_views(self) -> tuple[tuple[str, str], ...]:
         return self._built[6] if isinstance(self._built, tuple) else ()
-
-    def _examine(self, path: Path) -> str:
-        try:
-            stat = path.lstat()
-        except OSError:
-            self._seen.pop(path, None)
-            return ""
-        mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        known = self._seen.get(path)
-        if known and known[0] == mark:
-            return known[1]
-        try:
-            found = read_view(self._files, path)
-            problem = ""
-            if found and found.problem:
-                problem = (
-                    f"{path.name}:{found.line}: {found.problem}" if found.line else f"{path.name}: {found.problem}"
-                )
-        except AlchemyError as error:
-            problem = error.message
-        self._seen[path] = (mark, problem)
-        return problem
 
     # -- nodes --------------------------------------------------------------------------------------------------
 
@@ -190,10 +142,10 @@ class Owner:
                 continue
             problem = views.get(row.address, "")
             health = self._health(row, live, problem, fold.orphaned(row.address))
-            file = self._layout.resource_view(row.address).relative_to(self._layout.root)
+            file = self._watch.file(row.address, resource=True) if self._watch else ""
             users = tuple(sorted(used.get(row.address, ())))
             text = problem or row.error
-            self.resources[row.address] = ResourceNode(row, self.path, health, text, users, str(file))
+            self.resources[row.address] = ResourceNode(row, self.path, health, text, users, file)
             inside.setdefault(row.scope, []).append(row.address)
         children: dict[str, list[str]] = {}
         known = dict.fromkeys([*fold.scopes, *inside])
@@ -241,16 +193,13 @@ class Owner:
 
     def text_of(self, subject: str) -> str | None:
         """The document of a scope or resource; None when it is not ours."""
-        from alchemy.store.views import render
-
         fold = self._reader.fold
         node = self.resources.get(subject)
-        path = self._layout.resource_view(subject) if node else self._layout.scope_view(subject)
         if node is None and subject not in self.scopes:
             return None
-        try:
-            return examine(self._files.read(path)).data.decode("utf-8", "replace")
-        except FileNotFoundError:
-            row = node.state if node else fold.scopes.get(subject)
-            key = subject if node else "\x00" + subject
-            return render(row, fold.stamps[key]).decode() if row else ""
+        text = self._watch.text(subject, resource=node is not None) if self._watch else None
+        if text is not None:
+            return text
+        row = node.state if node else fold.scopes.get(subject)
+        key = subject if node else "\x00" + subject
+        return render(row, fold.stamps[key]).decode() if row else ""

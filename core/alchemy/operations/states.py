@@ -15,25 +15,22 @@ from alchemy.model.records import Put
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import find_project
-from alchemy.store.layout import Layout
-from alchemy.store.ledger import Ledger, Store, make_holder
-from alchemy.store.locks import Lease
+from alchemy.store.ledger import Ledger, make_holder
+from alchemy.store.place import find_store
+from alchemy.store.store import Lease
 
 
 class StateManager:
     """`state_dir` as for `alchemy(...)`. Use one in one event loop; readers need none."""
 
     def __init__(self, state_dir: str | Path | None = None) -> None:
-        import uuid
-
-        self.root = find_project().state_dir(state_dir)
-        self._store = Store(Layout(self.root), uuid.uuid4().hex)
+        self.store = find_store(find_project(), state_dir)
         self._leases: dict[ScopePath, Lease] = {}
         self._saving: dict[ScopePath, asyncio.Lock] = {}  # two saves of one process wait for each other
 
     @classmethod
     def from_env(cls) -> StateManager:
-        """With ALCHEMY_STATE_DIR and the project file."""
+        """With ALCHEMY_STATE_DIR, the R2_* variables and the project file."""
         return cls()
 
     @overload
@@ -45,7 +42,7 @@ class StateManager:
     async def get_resources(self, path: str, *, full: bool = False) -> list[str] | list[ResourceState]:
         """Ids stored in the path and its nested scopes, oldest first; with `full`, the rows."""
         wanted = str(ScopePath.parse(path))
-        view = Workspace(self.root).refresh()
+        view = Workspace(self.store).refresh()
         rows = [
             node.state
             for address, node in view.resources.items()
@@ -57,7 +54,7 @@ class StateManager:
 
     async def get_state(self, path: str) -> ScopeState | None:
         """The scope as stored; None when there is none."""
-        node = Workspace(self.root).refresh().scopes.get(str(ScopePath.parse(path)))
+        node = Workspace(self.store).refresh().scopes.get(str(ScopePath.parse(path)))
         return node.row if node else None
 
     async def save_state(self, path: str, state: ScopeState) -> None:
@@ -72,7 +69,7 @@ class StateManager:
     async def _save(self, scope: ScopePath, owner: ScopePath, kind: ScopeKind, state: ScopeState) -> None:
         mine = any(owner in lease.exclusive for lease in self._leases.values())
         ledger = await Ledger.open(
-            self._store,
+            self.store,
             owner,
             kind,
             purpose="save",
@@ -83,7 +80,7 @@ class StateManager:
         )
         try:
             ledger.backup("before save_state")
-            now = self._store.clock.now()
+            now = self.store.clock.now()
             stored = ledger.fold.scopes.get(str(scope))
             created = stored.created_at if stored else state.created_at or now
             await ledger.intend([Put(replace(state, created_at=created, updated_at=now))])
@@ -95,7 +92,7 @@ class StateManager:
     def _owner_of(self, scope: ScopePath, state: ScopeState) -> tuple[ScopePath, ScopeKind]:
         if state.kind is not ScopeKind.NESTED:
             return scope, state.kind
-        workspace = Workspace(self.root)
+        workspace = Workspace(self.store)
         view = workspace.refresh()
         owner = ScopePath.parse(workspace.owner_of(str(scope)))
         return owner, view.scopes[str(owner)].kind
@@ -103,7 +100,7 @@ class StateManager:
     async def acquire_lock(self, path: str, timeout: float = 30.0) -> bool:
         """False at the timeout (seconds), and at once when this process has it already; never raises for a lock."""
         scope = ScopePath.parse(path)
-        clock = self._store.clock
+        clock = self.store.clock
         deadline = clock.elapsed() + timeout
         while True:
             try:
@@ -135,12 +132,12 @@ class StateManager:
             self._leases.pop(scope).release()
 
     async def _acquire(self, path: ScopePath, timeout: float) -> None:
-        self._store.files.make_directory(self.root)
-        workspace = Workspace(self.root)
+        self.store.prepare()
+        workspace = Workspace(self.store)
         node = workspace.refresh().scopes.get(str(path))
         owner = ScopePath.parse(node.owner) if node and node.kind is ScopeKind.NESTED else None
-        lease = await self._store.locks.acquire(path, owner=owner, timeout=timeout, held=list(self._leases))
-        lease.publish(make_holder(self._store, path, 0, "lock"))
+        lease = await self.store.acquire(path, owner=owner, timeout=timeout, held=list(self._leases))
+        lease.publish(make_holder(self.store, path, 0, "lock"))
         self._leases[path] = lease
 
 

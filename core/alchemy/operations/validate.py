@@ -15,7 +15,8 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import Finding
 from alchemy.operations.workspace import Workspace
-from alchemy.store.copies import BACKUP, newest_snapshot, read_backup
+from alchemy.store.backups import BACKUP, read_backup
+from alchemy.store.copies import newest_snapshot
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views
 from alchemy.store.layout import Layout

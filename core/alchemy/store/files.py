@@ -1,11 +1,14 @@
 """Every file operation of the store, in one small class, so that tests can record, replay and cut them short.
 
-Errors of the disk become StorageFailed with the file's name; a missing file stays FileNotFoundError.
+Below the state directory every component is opened by descriptor and never through a link: what lies elsewhere is
+neither read nor written. Errors of the disk become StorageFailed, a link or a pipe where a file is due StateInvalid,
+with the name; a missing file stays FileNotFoundError. Neighbours: `descent` opens directories, `layout` has the names.
 """
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -14,11 +17,12 @@ from pathlib import Path
 
 from alchemy.errors import StorageFailed
 from alchemy.model.text import safe_text
+from alchemy.store.descent import DIRECTORY_MODE, FILE_MODE, Descent, not_a_directory, open_plain, set_mode
 
-FILE_MODE = 0o600
-DIRECTORY_MODE = 0o700
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # names that `replace` gives a file until it is whole
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: there fsync leaves data in the drive's cache
+_number = itertools.count()  # of temporary files of this process
 
 
 @contextmanager
@@ -34,31 +38,63 @@ def _named(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _not_a_directory(path: Path) -> StorageFailed:
-    return StorageFailed(
-        f"{safe_text(path)} is not a directory that anything can be made in",
-        hint="choose another state directory: --state-dir, ALCHEMY_STATE_DIR, or state_dir in [tool.alchemy]",
-    )
-
-
 class Files:
-    """The real file system. Paths are absolute; files 0600, directories 0700."""
+    """The real file system. Paths are absolute; files 0600, directories 0700, whatever the umask.
+
+    `root` is the state directory, which may be a link itself; outside of it only the last component is guarded.
+    """
+
+    _descent = Descent(None)  # also for those below that make nothing of their own
+
+    def __init__(self, root: Path | None = None) -> None:
+        if root is not None:
+            self._descent = Descent(root)
+
+    @property
+    def warning(self) -> str:
+        """What is doubtful about the state directory and no reason to stop; "" when nothing is, or nothing was opened."""
+        return self._descent.warning
 
     def read(self, path: Path) -> bytes:
-        with _named(path, "read"), open(path, "rb", opener=_no_follow) as file:
-            return file.read()
+        with _named(path, "read"):
+            return self._read(path, 0, -1)
+
+    def read_head(self, path: Path, most: int) -> bytes:
+        """The first `most` bytes, or all there are."""
+        with _named(path, "read"):
+            return self._read(path, 0, most)
 
     def read_from(self, path: Path, offset: int) -> bytes:
         """The bytes from `offset` to the end."""
-        with _named(path, "read"), open(path, "rb", opener=_no_follow) as file:
-            file.seek(offset)
-            return file.read()
+        with _named(path, "read"):
+            return self._read(path, offset, -1)
+
+    def _read(self, path: Path, offset: int, most: int) -> bytes:
+        directory = self._descent.open(path.parent)
+        try:
+            descriptor, size = open_plain(path, directory)
+        finally:
+            os.close(directory)
+        try:
+            if offset:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+            left = most if most >= 0 else max(size - offset, 0) + 1  # one more: so that the end is seen at once
+            parts = [os.read(descriptor, left)]
+            while len(parts[-1]) and (most < 0 or sum(map(len, parts)) < most) and len(parts[-1]) == left:
+                parts.append(os.read(descriptor, left))
+            return parts[0] if len(parts) == 1 else b"".join(parts)[: most if most >= 0 else None]
+        finally:
+            os.close(descriptor)
 
     def names(self, directory: Path) -> list[str]:
         """Sorted names in a directory; empty when there is none."""
         try:
             with _named(directory, "list"):
-                return sorted(os.listdir(directory))
+                descriptor = self._descent.open(directory)
+                try:
+                    return sorted(os.listdir(descriptor))
+                finally:
+                    os.close(descriptor)
         except FileNotFoundError:
             return []
 
@@ -74,29 +110,41 @@ class Files:
 
     def make_directory(self, path: Path, *, durable: bool = True) -> None:
         """With its parents; when `durable`, each new one is synced into its parent."""
-        if os.path.isdir(path):
-            return
-        missing = [path]
-        while not os.path.isdir(missing[-1].parent):
-            missing.append(missing[-1].parent)
+        missing: list[Path] = []
+        directory = path
+        while True:
+            try:
+                with _named(directory, "open"):
+                    os.close(self._descent.open(directory))
+                break
+            except FileNotFoundError:
+                missing.append(directory)
+                directory = directory.parent
+                if directory == missing[-1]:
+                    raise
         for directory in reversed(missing):
             with _named(directory, "create"):
                 try:
-                    os.mkdir(directory, DIRECTORY_MODE)
+                    self._descent.make(directory)
                 except FileExistsError:
-                    if os.path.isdir(directory):
-                        continue
-                    raise _not_a_directory(directory) from None
+                    with _named(directory, "open"):  # made by somebody else meanwhile, or a link to nowhere
+                        os.close(self._descent.open(directory))
+                    continue
                 except FileNotFoundError:
-                    raise _not_a_directory(directory.parent) from None
+                    raise not_a_directory(directory.parent) from None
             if durable:
                 self.sync_directory(directory.parent)
 
     def create(self, path: Path, data: bytes) -> int:
         """A new file, synced with its directory; FileExistsError when it is there. Returns an append descriptor."""
         with _named(path, "create"):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW, FILE_MODE)
+            directory = self._descent.open(path.parent)
+            try:
+                descriptor = os.open(path.name, _NEW | os.O_APPEND, FILE_MODE, dir_fd=directory)
+            finally:
+                os.close(directory)
         try:
+            set_mode(descriptor, FILE_MODE)
             if data:
                 self.append(descriptor, data, path)
             self.sync(descriptor, path)
@@ -124,7 +172,11 @@ class Files:
     def sync_file(self, path: Path) -> None:
         """What another process wrote and perhaps never synced."""
         with _named(path, "sync"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            directory = self._descent.open(path.parent)
+            try:
+                descriptor, _ = open_plain(path, directory)
+            finally:
+                os.close(directory)
             try:
                 self.sync(descriptor, path)
             finally:
@@ -132,7 +184,7 @@ class Files:
 
     def sync_directory(self, directory: Path) -> None:
         with _named(directory, "sync"):
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = self._descent.open(directory)
             try:
                 os.fsync(descriptor)
             finally:
@@ -143,38 +195,61 @@ class Files:
 
     def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
         """Old bytes or new bytes, never a mixture: a temporary file beside it, then a rename."""
-        temporary = path.with_name(f".{path.name}.{os.getpid():x}.tmp")
         with _named(path, "write"):
-            flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW
-            descriptor = os.open(temporary, flags, FILE_MODE)
+            directory = self._descent.open(path.parent)
             try:
-                self.append(descriptor, data, temporary)
-                if durable:
-                    self.sync(descriptor, temporary)
-            except BaseException:
-                os.close(descriptor)
-                os.unlink(temporary)
-                raise
-            os.close(descriptor)
-            os.replace(temporary, path)
+                self._replace(directory, path, data, durable)
+            finally:
+                os.close(directory)
         if durable:
             self.sync_directory(path.parent)
+
+    def _replace(self, directory: int, path: Path, data: bytes, durable: bool) -> None:
+        descriptor, name = _temporary(directory, path.name)
+        try:
+            try:
+                set_mode(descriptor, FILE_MODE)
+                self.append(descriptor, data, path)
+                if durable:
+                    self.sync(descriptor, path)
+            finally:
+                os.close(descriptor)
+            os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            os.unlink(name, dir_fd=directory)
+            raise
 
     def remove(self, path: Path) -> None:
         """A file; not there is fine."""
         with _named(path, "remove"):
             try:
-                os.unlink(path)
+                directory = self._descent.open(path.parent)
+                try:
+                    os.unlink(path.name, dir_fd=directory)
+                finally:
+                    os.close(directory)
             except FileNotFoundError:
                 return
 
     def remove_empty(self, directory: Path) -> None:
         """A directory, when it is empty; not there or not empty is fine."""
         try:
-            os.rmdir(directory)
+            parent = self._descent.open(directory.parent)
+        except FileNotFoundError:
+            return
+        try:
+            os.rmdir(directory.name, dir_fd=parent)
         except OSError:
             return
+        finally:
+            os.close(parent)
 
 
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)
+def _temporary(directory: int, name: str) -> tuple[int, str]:
+    """A new file that nobody else has: one of that name is from a process of the same number that died."""
+    while True:
+        made = f".{name}.{os.getpid():x}{next(_number):04x}.tmp"
+        try:
+            return os.open(made, _NEW, FILE_MODE, dir_fd=directory), made
+        except FileExistsError:
+            continue

@@ -57,3 +57,7 @@ class Layout:
     @property
     def spill(self) -> Path:
         return self.root / "spill"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit"

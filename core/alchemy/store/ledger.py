@@ -1,7 +1,7 @@
 """One scope that owns a journal, as a run holds it: lock, epoch, rows, backups, release.
 
 The engine's only way to state. `intend` returns when the intention is durable; `record` rides along. A ledger
-opened for reading has the same rows and refuses to write. Neighbours: `locks`, `journal`, `copies`.
+opened for reading has the same rows and refuses to write. Neighbours: `store` is what it is on, `journal` writes.
 """
 
 from __future__ import annotations
@@ -10,39 +10,20 @@ import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from alchemy.errors import AlchemyError, StateInvalid
+from alchemy.errors import AlchemyError, LockHeld, StateInvalid
 from alchemy.model.events import Event
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put
+from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
-from alchemy.store.clock import Clock
-from alchemy.store.copies import BACKUP, write_backup
-from alchemy.store.files import Files
-from alchemy.store.journal import LocalJournal
-from alchemy.store.layout import Layout
-from alchemy.store.locks import Lease, LocalLocks
-from alchemy.store.opening import read_fold
-
-TOOL = "alchemy 0.1.0"
-
-
-@dataclass(slots=True)
-class Store:
-    """The state directory and what reaches it. `session` names this program run in lock holders and records."""
-
-    layout: Layout
-    session: str
-    files: Files = field(default_factory=Files)
-    clock: Clock = field(default_factory=Clock)
-
-    @property
-    def locks(self) -> LocalLocks:
-        return LocalLocks(self.layout, self.files, self.clock)
+from alchemy.store.backups import last_serial, write_backup
+from alchemy.store.journal import Journal
+from alchemy.store.store import Lease, Store
 
 
 def make_holder(store: Store, path: ScopePath, epoch: int, purpose: str) -> Holder:
@@ -72,7 +53,7 @@ class Ledger:
         self.fold = fold
         self.started = store.clock.elapsed()
         self.mutated = False  # a row changed in this run, apart from the opener's
-        self._journal: LocalJournal | None = None
+        self._journal: Journal | None = None
         self._leases: list[Lease] = []
         self._backed_up = False
         self._round: asyncio.Task[None] | None = None
@@ -81,7 +62,7 @@ class Ledger:
     @classmethod
     def read(cls, store: Store, path: ScopePath, kind: ScopeKind) -> Ledger:
         """Without lock or epoch, nothing created: for the phases `plan` and `read`."""
-        return cls(store, path, kind, read_fold(store.files, store.layout, path))
+        return cls(store, path, kind, store.read_fold(path))
 
     @classmethod
     async def open(
@@ -97,28 +78,46 @@ class Ledger:
         locking: bool = True,
         waiting: Callable[[str], None] | None = None,
         lock_path: ScopePath | None = None,
+        held_by_person: bool = False,
     ) -> Ledger:
-        """Takes the lock, then the next epoch. `lock_path`: a nested path that is named in the lock as well."""
+        """Takes the lock, then the next epoch. `lock_path`: a nested path that is named in the lock as well.
+
+        LockHeld also while a person keeps runs out (`scope lock`), unless `held_by_person`: the caller changes that.
+        """
         leases: list[Lease] = []
         if locking:
             wanted = lock_path or path
             owner = path if wanted != path else None
-            leases = [await store.locks.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=waiting)]
+            leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=waiting)]
         try:
-            return cls._open(store, path, kind, leases, purpose, target)
+            given = (store, path, kind, leases, purpose, target, held_by_person)
+            # A bucket is far away: other scopes of the program go on meanwhile.
+            opened = await asyncio.to_thread(cls._open, *given) if store.remote else cls._open(*given)
         except BaseException:
             for lease in leases:
                 lease.release()
             raise
+        return opened
 
     @classmethod
     def _open(
-        cls, store: Store, path: ScopePath, kind: ScopeKind, leases: list[Lease], purpose: str, target: str
+        cls,
+        store: Store,
+        path: ScopePath,
+        kind: ScopeKind,
+        leases: list[Lease],
+        purpose: str,
+        target: str,
+        held_by_person: bool,
     ) -> Ledger:
         clock = store.clock
 
         def holder(epoch: int) -> Holder:
             return make_holder(store, path, epoch, purpose)
+
+        def refuse(fold: Fold) -> None:
+            if not held_by_person:
+                refuse_held(fold, clock.now())
 
         def ops(fold: Fold) -> Sequence[Op]:
             stored = fold.scopes.get(str(path))
@@ -133,9 +132,7 @@ class Ledger:
             return []
 
         body: dict[str, Any] = {"target": target} if target else {}
-        journal = LocalJournal.open(
-            store.files, store.layout, clock, path, session=store.session, holder=holder, ops=ops, body=body
-        )
+        journal = store.open_journal(path, holder=holder, ops=ops, body=body, refuse=refuse)
         ledger = cls(store, path, kind, journal.fold)
         ledger._journal, ledger._leases = journal, leases
         try:
@@ -192,6 +189,13 @@ class Ledger:
         if self._journal is not None:
             self._journal.append([Emit(event)], wait=False)
 
+    async def commit(self, kind: str, ops: Sequence[Op], body: dict[str, Any]) -> None:
+        """One record of its own (`restore`): all of it or nothing. Durable and unfenced when this returns."""
+        self.mutated = True
+        ack = self._writer.append(ops, wait=True, kind=kind, body=body)
+        assert ack is not None
+        await asyncio.wrap_future(ack)
+
     async def flush(self) -> None:
         """Everything recorded so far is durable."""
         ack = self._writer.append((), wait=True)
@@ -206,22 +210,10 @@ class Ledger:
         if self._backed_up:
             return ""
         file = ""
-        if self.fold.resources and self._last_backup_serial() != self.fold.serial:
-            file = write_backup(self.store.files, self.store.layout, self.fold, self.store.clock.now(), reason, TOOL)
+        if self.fold.resources and last_serial(self.store, self.path) != self.fold.serial:
+            file = write_backup(self.store, self.fold, reason)
         self._backed_up = True
         return file
-
-    def _last_backup_serial(self) -> int:
-        """From the newest file's header, which stands in its first few hundred bytes; -1 when there is no whole one."""
-        import re
-
-        directory = self.store.layout.backups(self.path)
-        names = [name for name in self.store.files.names(directory) if BACKUP.fullmatch(name)]
-        if not names:
-            return -1
-        data = self.store.files.read(directory / names[-1])
-        found = re.search(rb'"serial": (\d+)', data[:2000])
-        return int(found[1]) if found and data.endswith(b"\n}\n") else -1  # a kill in the middle leaves no such end
 
     def close(self, *, outcome: str, counts: dict[str, int], failures: list[list[str]], declared: Any = None) -> None:
         """Writes the release, the views and (after a stage's first mutating run) a backup; gives the lock back.
@@ -245,16 +237,29 @@ class Ledger:
             if self.mutated and stored is not None:
                 ops = [Put(replace(stored, updated_at=clock.now(), last_run=f"R-{journal.epoch}"))]
             journal.close(body, ops)
-            if self.mutated and fold.resources and self._last_backup_serial() < 0:
-                write_backup(self.store.files, self.store.layout, fold, clock.now(), "after the first run", TOOL)
+            if self.mutated and fold.resources and last_serial(self.store, self.path) < 0:
+                write_backup(self.store, fold, "after the first run")
         finally:
             for lease in leases:
                 lease.release()
 
     @property
-    def _writer(self) -> LocalJournal:
+    def _writer(self) -> Journal:
         if self._journal is None:
             raise StateInvalid(
                 f"{self.path} is open for reading only", hint="this is a defect of the caller: nothing was written"
             )
         return self._journal
+
+
+def refuse_held(fold: Fold, now: str) -> None:
+    """LockHeld while a person keeps runs out of the scope."""
+    hold = fold.hold
+    if hold is None or not hold.active(now):
+        return
+    until = f" until {safe_text(hold.until, 40)}" if hold.until else ""
+    who, why = safe_text(hold.by, 80), safe_text(hold.reason, 200)
+    raise LockHeld(
+        f"Failed to acquire lock {fold.path}: it is reserved by {who}{until}: {why}",
+        hint=f"`alchemy scope unlock {fold.path}` gives it free",
+    )

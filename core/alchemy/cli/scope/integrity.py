@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import uuid
 
 import click
 
@@ -51,7 +50,7 @@ def validate(given: Given, scope: str | None, fix: bool, json_: bool) -> None:
     else:
         _show(given, found)
         if not given.quiet:
-            sys.stderr.write(_summary(path or str(given.root), len(found), errors, written, len(view.resources)))
+            sys.stderr.write(_summary(path or given.store.place, len(found), errors, written, len(view.resources)))
     if errors:
         raise Ended(INVALID)
 
@@ -79,15 +78,14 @@ def _fix(given: Given, owners: list[str]) -> int:
     import asyncio
 
     from alchemy.model.paths import ScopePath
-    from alchemy.store.layout import Layout
-    from alchemy.store.ledger import Store, make_holder
+    from alchemy.store.ledger import make_holder
 
     options = given.options()
-    store = Store(Layout(given.root), uuid.uuid4().hex)
+    store = given.store
 
     async def rewrite(owner: str) -> int:
         path = ScopePath.parse(owner)
-        lease = await store.locks.acquire(path, timeout=options.lock_timeout)
+        lease = await store.acquire(path, timeout=options.lock_timeout)
         try:
             lease.publish(make_holder(store, path, 0, "validate"))
             return checking.rewrite_views(given.root, owner)

@@ -26,7 +26,7 @@ _VERDICT_TONES = {Verdict.LIVE: "busy", Verdict.STALE: "warn", Verdict.UNKNOWN: 
 
 
 def look(given: Given) -> tuple[Workspace, View]:
-    workspace = Workspace(given.root)
+    workspace = Workspace(given.store)
     return workspace, workspace.refresh()
 
 

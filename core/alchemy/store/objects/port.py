@@ -8,6 +8,7 @@ Keys are whole: the prefix of the project is part of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,11 +64,11 @@ class Objects(Protocol):
         """None when there is no such object."""
         ...
 
-    def list(self, prefix: str, *, after: str = "") -> list[Listed]:
+    def list(self, prefix: str, *, after: str = "") -> Sequence[Listed]:
         """Every object whose name begins with `prefix` and sorts behind `after`, in the order of their UTF-8 bytes."""
         ...
 
-    def folders(self, prefix: str) -> list[str]:
+    def folders(self, prefix: str) -> Sequence[str]:
         """The names one level below `prefix` (which ends in `/` or is empty), as far as something is below them."""
         ...
 

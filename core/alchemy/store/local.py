@@ -1,0 +1,258 @@
+"""The store on local disk: files below one state directory, the kernel's locks, a journal file a run.
+
+Neighbours: `store` is the contract; `localjournal`, `locks`, `holders`, `opening`, `copies`, `views` do the work.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from alchemy.errors import AlchemyError, InvalidName, StorageFailed
+from alchemy.model.fold import Fold, Stamp
+from alchemy.model.locks import LockView
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Op, Record
+from alchemy.model.values import Holder, ScopeKind, ScopeState
+from alchemy.store.backups import BACKUP
+from alchemy.store.clock import Clock
+from alchemy.store.files import Files
+from alchemy.store.holders import lock_view, lock_views, read_holder
+from alchemy.store.layout import VIEW, Layout
+from alchemy.store.opening import epoch_numbers, lost_records, read_fold
+from alchemy.store.reader import JournalReader, read_epoch
+from alchemy.store.store import Lease, Reader, Store
+from alchemy.store.views import examine, read_view, render
+from alchemy.store.viewwatch import ViewWatch
+
+if TYPE_CHECKING:
+    from alchemy.store.journal import Journal
+    from alchemy.store.locks import LocalLocks
+
+_NOT_SCOPES = frozenset(["locks", "local-cloud", "audit", "spill"])
+_INSIDE = frozenset(["journal", "snapshots", "backups", "resources", "locks"])
+_MARK = re.compile(r"(state-[0-9TZ-]+\.json)\.([a-z]+)")
+
+
+class LocalStore(Store):
+    """`layout.root` is the state directory; it may not exist yet."""
+
+    def __init__(
+        self, layout: Layout, session: str = "", files: Files | None = None, clock: Clock | None = None
+    ) -> None:
+        self.layout = layout
+        self.session = session
+        self.files = files or Files()
+        self.clock = clock or Clock()
+        self.root = layout.root
+
+    @property
+    def place(self) -> str:
+        return str(self.layout.root)
+
+    @property
+    def locks(self) -> LocalLocks:
+        from alchemy.store.locks import LocalLocks
+
+        return LocalLocks(self.layout, self.files, self.clock)
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        self.files.make_directory(self.root)
+
+    async def acquire(
+        self,
+        path: ScopePath,
+        *,
+        owner: ScopePath | None = None,
+        timeout: float,
+        held: Collection[ScopePath] = (),
+        waiting: Callable[[str], None] | None = None,
+    ) -> Lease:
+        return await self.locks.acquire(path, owner=owner, timeout=timeout, held=held, waiting=waiting)
+
+    def open_journal(
+        self,
+        path: ScopePath,
+        *,
+        holder: Callable[[int], Holder],
+        ops: Callable[[Fold], Sequence[Op]],
+        body: dict[str, Any],
+        refuse: Callable[[Fold], None] | None = None,
+        seen: int | None = None,
+    ) -> Journal:
+        from alchemy.store.localjournal import open_local
+
+        return open_local(
+            self.files,
+            self.layout,
+            self.clock,
+            path,
+            session=self.session,
+            holder=holder,
+            ops=ops,
+            body=body,
+            refuse=refuse,
+            seen=seen,
+        )
+
+    def free(self, path: ScopePath, session: str) -> None:
+        self.files.replace(self.layout.lock(path), b"")  # another inode: who holds the old one holds nothing
+        holder = read_holder(self.layout, self.files, path)
+        if holder is not None and holder.session == session:
+            self.files.remove(self.layout.holder(path))
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def owners(self) -> list[str]:
+        found: list[str] = []
+        for app in self.files.names(self.root):
+            directory = self.root / app
+            if app in _NOT_SCOPES or not _named(app) or not _is_directory(directory):
+                continue
+            if self._owns(directory) or self.files.exists(directory / VIEW):
+                found.append(app)
+            for name in self.files.names(directory):
+                if name in _INSIDE or not _named(name):
+                    continue
+                if self._owns(directory / name):
+                    found.append(f"{app}/{name}")
+                elif name == "test":
+                    tests = self.files.names(directory / name)
+                    found += [f"{app}/test/{t}" for t in tests if _named(t) and self._owns(directory / name / t)]
+        return found
+
+    def _owns(self, directory: Path) -> bool:
+        """It has a journal, or had one: views and backups stay when somebody removes it."""
+        if not _is_directory(directory):
+            return False
+        return any(self.files.exists(directory / name) for name in ("journal", "backups", "snapshots"))
+
+    def has_journal(self, path: ScopePath | str) -> bool:
+        return self.files.exists(self.layout.journal(path))
+
+    def reader(self, path: ScopePath | str) -> Reader:
+        return JournalReader(self.files, self.layout, path)
+
+    def read_fold(self, path: ScopePath | str) -> Fold:
+        return read_fold(self.files, self.layout, path)
+
+    def lost_records(self, fold: Fold, *, thorough: bool) -> AlchemyError | None:
+        return lost_records(self.files, self.layout, fold, thorough=thorough)
+
+    def epochs(self, path: ScopePath | str) -> list[int]:
+        return epoch_numbers(self.files, self.layout, path)
+
+    def read_epoch(self, path: ScopePath | str, epoch: int) -> list[Record]:
+        return read_epoch(self.files, self.layout, path, epoch)
+
+    def lock_view(self, path: ScopePath | str) -> LockView:
+        return lock_view(self.layout, self.files, path, clock=self.clock)
+
+    def lock_views(self) -> list[LockView]:
+        return lock_views(self.layout, self.files, self.clock)
+
+    def view_watch(self, path: ScopePath | str) -> ViewWatch | None:
+        return ViewWatch(self.files, self.layout, str(path))
+
+    # -- scopes as names ----------------------------------------------------------------------------------------
+
+    def stored_kind(self, path: ScopePath) -> ScopeKind | None:
+        found = read_view(self.files, self.layout.scope_view(path))
+        if found is None or examine(found.data).problem:
+            return None
+        try:
+            return ScopeKind(orjson.loads(found.data)["kind"])
+        except (KeyError, ValueError):
+            return None
+
+    def siblings(self, path: ScopePath) -> list[str]:
+        return self.files.names(self.layout.scope(path).parent)
+
+    def ensure_application(self, path: ScopePath) -> None:
+        """A view without a journal, from record 0."""
+        view = self.layout.scope_view(path.app)
+        if self.files.exists(view):
+            return
+        self.files.make_directory(view.parent)
+        now = self.clock.now()
+        row = ScopeState(path=path.app, kind=ScopeKind.APPLICATION, created_at=now, updated_at=now)
+        self.files.replace(view, render(row, Stamp(0, 0, 0)))
+
+    def forget(self, path: ScopePath) -> None:
+        if path.parent is None:
+            if not self.has_journal(path):
+                self.files.remove(self.layout.scope_view(path))
+            return
+        shutil.rmtree(self.layout.scope(path), ignore_errors=True)
+        for file in (self.layout.lock(path), self.layout.gate(path), self.layout.holder(path)):
+            self.files.remove(file)
+
+    # -- backups, audit -----------------------------------------------------------------------------------------
+
+    def backups(self, path: ScopePath | str) -> list[str]:
+        return [name for name in self.files.names(self.layout.backups(path)) if BACKUP.fullmatch(name)]
+
+    def read_backup(self, path: ScopePath | str, name: str, *, head: int = 0) -> tuple[bytes, int]:
+        file = self.layout.backups(path) / name
+        if not head:
+            data = self.files.read(file)
+            return data, len(data)
+        return self.files.read_head(file, head), self.files.size(file)
+
+    def create_backup(self, path: ScopePath | str, name: str, data: bytes) -> None:
+        self.files.make_directory(self.layout.backups(path))
+        self.files.close(self.files.create(self.layout.backups(path) / name, data))
+
+    def remove_backup(self, path: ScopePath | str, name: str) -> None:
+        self.files.remove(self.layout.backups(path) / name)
+
+    def mark_backup(self, path: ScopePath | str, name: str, mark: str, text: str | None) -> None:
+        file = self.layout.backups(path) / f"{name}.{mark}"
+        if text is None:
+            self.files.remove(file)
+        else:
+            self.files.replace(file, text.encode("utf-8", "replace"), durable=True)
+
+    def backup_marks(self, path: ScopePath | str) -> dict[tuple[str, str], str]:
+        directory = self.layout.backups(path)
+        marks = [found for name in self.files.names(directory) if (found := _MARK.fullmatch(name))]
+        return {(m[1], m[2]): self.files.read(directory / m[0]).decode("utf-8", "replace") for m in marks}
+
+    def audit(self, entry: dict[str, Any]) -> None:
+        self.files.make_directory(self.layout.audit)
+        at = self.clock.now()
+        data = orjson.dumps({**entry, "at": at}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        stem = at.replace(":", "-").replace(".", "-")
+        self.files.close(self.files.create(self.layout.audit / f"{stem}-{os.urandom(4).hex()}.json", data))
+
+    def audits(self) -> list[dict[str, Any]]:
+        found = []
+        for name in self.files.names(self.layout.audit):
+            try:
+                entry = orjson.loads(self.files.read(self.layout.audit / name))
+            except (orjson.JSONDecodeError, OSError, StorageFailed):
+                continue
+            if isinstance(entry, dict):
+                found.append(entry)
+        return found
+
+
+def _named(name: str) -> bool:
+    """Names outside the grammar are not scopes; `validate` reports them."""
+    try:
+        ScopePath.parse(f"x/{name}")
+    except InvalidName:
+        return False
+    return True
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
