@@ -13,16 +13,29 @@ from typing import Any
 WRITES = ("PUT", "DELETE")
 EVERY = ("PUT", "GET", "HEAD", "DELETE", "LIST")
 
+# Nothing happens, and this is the answer: a status, and the code that S3 has for it.
+REFUSALS = {
+    "301": "PermanentRedirect",
+    "400": "InvalidRequest",
+    "401": "Unauthorized",
+    "403": "AccessDenied",
+    "404": "",  # a web page: no S3 is there
+    "409": "ConditionalRequestConflict",
+    "429": "TooManyRequests",
+    "500": "InternalError",
+    "501": "NotImplemented",
+    "503": "SlowDown",
+}
+
 # What it does, and which requests it is for unless told.
 KINDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(REFUSALS, EVERY),
+    "409": ("PUT",),
     "delay": EVERY,  # wait, then do it
-    "403": EVERY,
-    "500": EVERY,  # nothing happens
     "drop": EVERY,  # nothing happens, the connection is cut
     "hang": EVERY,  # nothing happens, nothing is answered, for `milliseconds`; then the connection is cut
     "late": WRITES,  # the connection is cut now, and `milliseconds` later it is done, as a request still on its way
     "throttle": ("PUT",),  # 429 for a second write to one key within a second, as R2
-    "409": ("PUT",),  # "a conflicting operation is in progress", nothing happens
     "commit-then-500": WRITES,
     "commit-then-drop": WRITES,
     "commit-then-hang": WRITES,

@@ -19,7 +19,7 @@ from typing import Self
 from urllib.parse import unquote
 
 from alchemy.testing.s3 import control, signing
-from alchemy.testing.s3.faults import Fault, Faults
+from alchemy.testing.s3.faults import REFUSALS, Fault, Faults
 from alchemy.testing.s3.shelf import Shelf, Stored
 from alchemy.testing.s3.wire import Answer, Malformed, Request, listing, read_request, refusal
 
@@ -157,17 +157,16 @@ class Server:
         code = signing.find_fault(
             request.method, request.path, request.query, request.headers, request.body, self._secrets
         )
-        if code or "403" in faults:
-            return refusal(403, code or "AccessDenied", "Access denied.")
+        if code:
+            return refusal(403, code, "Access denied.")
         shelf = self._shelves.get(bucket)
         if shelf is None:
             return refusal(404, "NoSuchBucket", "The specified bucket does not exist.")
-        if "500" in faults:
-            return refusal(500, "InternalError", "We encountered an internal error. Please try again.")
+        for status in faults.keys() & REFUSALS.keys():
+            told = REFUSALS[status]
+            return refusal(int(status), told, "As told.") if told else Answer(int(status), b"<html>Not here.</html>")
         if "drop" in faults or "hang" in faults:
             raise Cut(faults["hang"].milliseconds / 1000 if "hang" in faults else 0.0)
-        if "409" in faults:
-            return refusal(409, "ConditionalRequestConflict", "A conflicting operation is in progress.")
         if "throttle" in faults:
             now = time.monotonic()
             if now - self._written.get(key, -1.0) < 1:
