@@ -130,6 +130,17 @@ def test_a_damaged_file_is_left_for_people_to_see(stage: Stage) -> None:
     assert len(stage.view("a").read_bytes()) == 40
 
 
+@pytest.mark.parametrize("left", [b"", bytes(400)])
+def test_a_file_that_a_power_cut_left_empty_is_written_again_after_it(stage: Stage, left: bytes) -> None:
+    stage.run("a")
+    whole = stage.view("a").read_bytes()
+    stage.view("a").write_bytes(left)
+    stage.boot = "another"
+    stage.run()
+    assert stage.view("a").read_bytes() == whole
+    assert not stage.view("a").with_name("state.json.edited").exists()
+
+
 @pytest.mark.parametrize(
     ("data", "problem", "line"),
     [

@@ -177,14 +177,14 @@ class LocalStore(Store):
         return self.files.names(self.layout.scope(path).parent)
 
     def ensure_application(self, path: ScopePath) -> None:
-        """A view without a journal, from record 0."""
+        """A view without a journal, from record 0. Synced, for nobody could write it again as it was."""
         view = self.layout.scope_view(path.app)
         if self.files.exists(view):
             return
         self.files.make_directory(view.parent)
         now = self.clock.now()
         row = ScopeState(path=path.app, kind=ScopeKind.APPLICATION, created_at=now, updated_at=now)
-        self.files.replace(view, render(row, Stamp(0, 0, 0)))
+        self.files.replace(view, render(row, Stamp(0, 0, 0)), durable=True)
 
     def forget(self, path: ScopePath) -> None:
         if path.parent is None:

@@ -20,6 +20,8 @@ from alchemy.model.values import FORMAT, ResourceState, ScopeKind, ScopeState
 from alchemy.store.files import TEMPORARY, Files
 from alchemy.store.layout import RESOURCES, VIEW, Layout
 
+_BLANK = "it is empty"
+
 
 def render(row: ResourceState | ScopeState, stamp: Stamp) -> bytes:
     """The bytes of a view: indented JSON, its checksum last."""
@@ -38,11 +40,16 @@ class ViewFile:
     line: int = 0
     stamp: Stamp | None = None
 
+    @property
+    def blank(self) -> bool:
+        """Nothing is in it: what a power cut leaves of a file that was never synced. Nobody edits a file to that."""
+        return self.problem == _BLANK
+
 
 def examine(data: bytes) -> ViewFile:
     """Is it whole, and from which record? Never raises."""
-    if not data.strip():
-        return ViewFile(data, "it is empty")
+    if not data.strip(b"\0 \t\r\n"):
+        return ViewFile(data, _BLANK)
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -132,7 +139,7 @@ class Views:
     def _keep_edits(self, path: Path) -> None:
         """What somebody wrote into a view by hand is put beside it, not lost."""
         found = read_view(self._files, path)
-        if found and found.problem and found.data:
+        if found and found.problem and not found.blank:
             self._files.replace(path.with_name(f"{path.name}.edited"), found.data)
 
     def _remove(self, path: Path) -> None:
@@ -157,7 +164,7 @@ class Views:
     def check_all(self, *, also_damaged: bool = False) -> None:
         """After a crash: every row whose file is missing or from another record is written again.
 
-        Damaged and edited files are left for people to see, unless `also_damaged`.
+        Damaged and edited files are left for people to see, unless `also_damaged`; empty ones tell them nothing.
         """
         for key, row in self._fold.resources.items():
             path = self._layout.resource_view(row.address, row.generation if row.former else None)
@@ -177,7 +184,7 @@ class Views:
 
 
 def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
-    if found is None:
+    if found is None or found.blank:
         return True
     return also_damaged if found.problem else found.stamp != stamp
 
