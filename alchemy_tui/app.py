@@ -1,6 +1,7 @@
 """The application: one store, one thread that reads, one watcher, the themes; screens do the rest.
 
-The dashboard never writes state, and never acts in its own process: runs belong to others and go on when it ends.
+What takes moments and is one record (unlock, restore) is done by the core in a thread of its own; runs belong to other
+processes and go on when the dashboard ends.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.text import Text
 from textual import work
@@ -61,6 +62,7 @@ class AlchemyApp(App[None]):
         self._tick = 0
         self._scene: Scene | None = None
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._actor = ThreadPoolExecutor(1, thread_name_prefix="actor")
         self.watcher = Watcher(source, self._reader, self._on_view, self._on_mode, self._on_error)
         for ours in theme.OURS:
             self.register_theme(ours)
@@ -136,6 +138,10 @@ class AlchemyApp(App[None]):
         """Runs `work` in the one thread that may call the source."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
+    async def act(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Carries out one change with a loop of its own: it may wait for locks and disks. One at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._actor, lambda: asyncio.run(work()))
+
     def _turn(self) -> None:
         """Spinners turn only while somebody works."""
         if self.session.animate and (self.store.view.active or not self.store.loaded):
@@ -168,3 +174,4 @@ class AlchemyApp(App[None]):
 
     def on_unmount(self) -> None:
         self._reader.shutdown(wait=False, cancel_futures=True)
+        self._actor.shutdown(wait=True)  # a change under way is finished, not torn
