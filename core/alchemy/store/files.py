@@ -11,31 +11,38 @@ import fcntl
 import itertools
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from alchemy.errors import StorageFailed
 from alchemy.model.text import safe_text
-from alchemy.store.descent import DIRECTORY_MODE, FILE_MODE, Descent, not_a_directory, open_plain, set_mode
+from alchemy.store.descent import FILE_MODE, Descent, not_a_directory, open_plain, set_mode
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # names that `replace` gives a file until it is whole
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 20
 _full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: there fsync leaves data in the drive's cache
 _number = itertools.count()  # of temporary files of this process
 
 
-@contextmanager
-def _named(path: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, FileExistsError):
-        raise
-    except OSError as error:
-        raise StorageFailed(
-            f"cannot {what} {safe_text(path)}: {error.strerror or error}",
-            hint="check free space and permissions of the state directory, then run the same command again",
-        ) from error
+class _named:
+    """Errors of the system become ours; a missing file and a taken name stay as they are. Hot, hence no generator."""
+
+    __slots__ = ("path", "what")
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self.what = what
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | FileExistsError):
+            raise StorageFailed(
+                f"cannot {self.what} {safe_text(self.path)}: {error.strerror or error}",
+                hint="check free space and permissions of the state directory, then run the same command again",
+            ) from error
 
 
 class Files:
@@ -52,7 +59,7 @@ class Files:
 
     @property
     def warning(self) -> str:
-        """What is doubtful about the state directory and no reason to stop; "" when nothing is, or nothing was opened."""
+        """What is doubtful about the state directory and no reason to stop; "" also before anything was opened."""
         return self._descent.warning
 
     def read(self, path: Path) -> bytes:
@@ -78,11 +85,11 @@ class Files:
         try:
             if offset:
                 os.lseek(descriptor, offset, os.SEEK_SET)
-            left = most if most >= 0 else max(size - offset, 0) + 1  # one more: so that the end is seen at once
-            parts = [os.read(descriptor, left)]
-            while len(parts[-1]) and (most < 0 or sum(map(len, parts)) < most) and len(parts[-1]) == left:
-                parts.append(os.read(descriptor, left))
-            return parts[0] if len(parts) == 1 else b"".join(parts)[: most if most >= 0 else None]
+            wanted = most if most >= 0 else max(size - offset, 0) + 1  # one more, so that the end is seen at once
+            parts = [os.read(descriptor, wanted)]
+            if most < 0 and len(parts[0]) == wanted:  # it has grown meanwhile
+                parts += iter(lambda: os.read(descriptor, _CHUNK), b"")
+            return b"".join(parts)
         finally:
             os.close(descriptor)
 
@@ -126,9 +133,11 @@ class Files:
             with _named(directory, "create"):
                 try:
                     self._descent.make(directory)
-                except FileExistsError:
-                    with _named(directory, "open"):  # made by somebody else meanwhile, or a link to nowhere
+                except FileExistsError:  # made by somebody else meanwhile, or a link to nowhere
+                    try:
                         os.close(self._descent.open(directory))
+                    except FileNotFoundError:
+                        raise not_a_directory(directory) from None
                     continue
                 except FileNotFoundError:
                     raise not_a_directory(directory.parent) from None
@@ -216,7 +225,8 @@ class Files:
                 os.close(descriptor)
             os.replace(name, path.name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
-            os.unlink(name, dir_fd=directory)
+            with suppress(OSError):
+                os.unlink(name, dir_fd=directory)
             raise
 
     def remove(self, path: Path) -> None:
