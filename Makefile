@@ -22,7 +22,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test quick lint format bench screenshots lock clean
+.PHONY: help demo test quick torture lint format bench screenshots lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ LEFT_OUT = tests/crash tests/cli $(addprefix tests/dashboard/test_,browse.py wat
 
 quick: $(VENV)/.dev ## the daily subset: all but the slow tests
 	$(PY) -m pytest -n $(PYTEST_WORKERS) --dist worksteal -m "not slow" -q $(addprefix --ignore=,$(LEFT_OUT))
+
+# Mounts of their own need root, or a namespace where we are; docs/testing.md says how to have more of each.
+INSIDE = $(shell test "$$(id -u)" = 0 || { unshare -Urm true 2>/dev/null && echo unshare -Urm; })
+
+torture: $(VENV)/.dev ## power cuts, full disks, hundreds of kills: a quarter of an hour
+	ALCHEMY_TORTURE=1 $(INSIDE) $(PY) -m pytest tests/torture -n $(PYTEST_WORKERS) --dist worksteal
 
 lint: $(VENV)/.dev ## style, types, layers
 	$(VENV)/bin/ruff check --quiet $(CHECKED)

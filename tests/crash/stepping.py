@@ -87,11 +87,11 @@ def no_cloud(store: Store, options: Options) -> NoReturn:
     raise AssertionError("these kinds talk to their own server")
 
 
-async def deploy(files: Dying) -> None:
+async def deploy(files: Files) -> None:
     options = Options(retry_delay=0.02, destroy_strategy=os.environ.get("ITEMS_STRATEGY", "parallel"))
     root = Path(os.environ["ALCHEMY_STATE_DIR"])
     store = LocalStore(Layout(root), os.urandom(16).hex(), files)
-    session = Session(store, os.environ["ITEMS_PHASE"], options, no_cloud, None, "our own server")
+    session = Session(store, os.environ.get("ITEMS_PHASE", "up"), options, no_cloud, None, "our own server")
     try:
         async with Opening(lambda: open_owner(session, PROD, ScopeKind.STAGE, options)):
             await program.declare()
