@@ -237,6 +237,6 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_an_error_of_the_disk_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageFailed, match="file/x") as error:
+    with pytest.raises(StorageFailed, match="/file is not a directory") as error:
         Files().create(tmp_path / "file" / "x", b"")
     assert "free space and permissions" in error.value.hint

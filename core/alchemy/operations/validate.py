@@ -28,7 +28,7 @@ _OWN = frozenset(["journal", "snapshots", "backups", "resources", "state.json", 
 
 def validate(root: Path, scope: str | None = None) -> list[Finding]:
     """Findings in the order of the tree. `scope` limits it to that path and what is below it."""
-    files, layout = Files(), Layout(root)
+    files, layout = Files(root), Layout(root)
     workspace = Workspace(root)
     view = workspace.refresh(full=True)
     owners = sorted({node.owner for node in view.scopes.values()})
@@ -147,7 +147,7 @@ def rewrite_views(root: Path, owner: str) -> int:
 
     The caller holds the scope's lock.
     """
-    files, layout = Files(), Layout(root)
+    files, layout = Files(root), Layout(root)
     fold = read_fold(files, layout, owner)  # views that are ahead of the journal are the last evidence: they stay
     views = Views(files, layout, fold)
     views.check_all(also_damaged=True)

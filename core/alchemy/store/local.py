@@ -48,7 +48,7 @@ class LocalStore(Store):
     ) -> None:
         self.layout = layout
         self.session = session
-        self.files = files or Files()
+        self.files = files or Files(layout.root)
         self.clock = clock or Clock()
         self.root = layout.root
 
