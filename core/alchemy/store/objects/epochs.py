@@ -1,0 +1,157 @@
+"""Writing a journal in a bucket: each record is an object that is created and never touched again.
+
+The number is the fence: a later run begins with its opener at the next number, so what an earlier run still sends meets
+that opener, at the store, without clocks. Any answer but a clean success is resolved by reading the number back.
+Neighbours: `log` reads, `journal` (one level up) groups what is written, `medium` joins the two.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from alchemy.errors import Fenced, StorageFailed
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Record
+from alchemy.model.text import safe_text
+from alchemy.store.objects.keys import Keys, number
+from alchemy.store.objects.limits import Limits
+from alchemy.store.objects.log import Log
+from alchemy.store.objects.port import Found, Listed, Taken, Unknown
+from alchemy.store.objects.requests import Create, Delete, Get, List, Pause, Steps
+from alchemy.store.objects.snapshots import encode_snapshot
+
+LONGEST_TAIL = 64  # records: each is a request for whoever opens the journal
+
+
+class Writer(Log):
+    """A log of which this process wants to write the next records. `alive`: when it was last seen to be unfenced."""
+
+    def __init__(self, keys: Keys, path: ScopePath | str, limits: Limits) -> None:
+        super().__init__(keys, path)
+        self.limits = limits
+        self.alive = 0.0  # by the own clock, before the request went out: a watcher saw it then or later
+
+    def append(self, record: Record, line: bytes) -> Steps[None]:
+        """Returns when it counts; Fenced when a later epoch is open. The caller folds it."""
+        other = yield from self.put(record, line)
+        if other is None:
+            self.remember(record)
+        elif other.epoch > record.epoch:
+            raise Fenced(
+                f"this run may not write {self.path} any more: a later run took over (epoch {other.epoch})",
+                hint=f"`alchemy scope locks` shows who; `alchemy scope logs {self.path}` shows what it did",
+            )
+        else:
+            raise self.defect(record, other)
+
+    def open(self, record: Record, line: bytes) -> Steps[bool]:
+        """The opener, right after a load; False when somebody else was first: load again.
+
+        A holder that is alive compacts: its own records go, and a number that we saw free and it has used meanwhile
+        is free again. An opener there opens nothing, so ours counts only when no snapshot stands above it.
+        """
+        contested = not self.fold.released
+        other = yield from self.put(record, line)
+        if other is not None:
+            return False
+        if contested and not (yield from self._stands(record.seq)):
+            return False  # left where it is: it may have counted, until somebody took over from us
+        self.remember(record)
+        return True
+
+    def _stands(self, seq: int) -> Steps[bool]:
+        folder = self.keys.snapshots(self.path)
+        listed: Sequence[Listed] = yield List(folder, self.keys.snapshot(self.path, seq - 1))
+        return not any(number(item.key, folder) for item in listed)
+
+    def put(self, record: Record, line: bytes) -> Steps[Record | None]:
+        """None when the number holds our record, else the one it holds. Never gives up a number without knowing.
+
+        Only when the store answers nothing for `limits.patience` seconds: StorageFailed, and nobody knows.
+        """
+        key, pause = self._key(record.seq), self.limits.pause
+        began: float = yield Pause()
+        asked = began
+        while True:
+            try:
+                yield Create(key, line)
+                self.alive = asked
+                return None
+            except (Taken, Unknown) as answer:
+                said = str(answer)
+            try:
+                found: Found | None = yield Get(key)
+            except StorageFailed as error:
+                found, said = None, error.message
+            if found is not None:
+                other, _ = self.decode(record.seq, found.body)
+                if not self.is_ours(record, other):
+                    return other
+                self.alive = asked
+                return None
+            asked = yield Pause(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, self.limits.longest_pause)
+            if asked - began > self.limits.patience:
+                raise StorageFailed(
+                    f"{safe_text(key)} cannot be written: {safe_text(said, 300) or 'the store does not answer'}",
+                    hint="`alchemy doctor` tries the store",
+                )
+
+    def is_ours(self, record: Record, found: Record) -> bool:
+        return record.wid == found.wid
+
+    def defect(self, record: Record, other: Record) -> StorageFailed:
+        return StorageFailed(
+            f"{safe_text(self._key(record.seq))} was written by session {safe_text(other.session, 40)} in our epoch",
+            hint="nothing more is written here; `alchemy scope validate` looks at the journal",
+        )
+
+    # -- compaction ---------------------------------------------------------------------------------------------
+
+    @property
+    def wants_compaction(self) -> bool:
+        fold = self.fold
+        return fold.ops_since_snapshot > max(200, len(fold.resources) // 4) or fold.seq - self.floor > LONGEST_TAIL
+
+    def compact(self) -> Steps[bool]:
+        """A snapshot of everything acknowledged, read back; then the records it stands for go, but not all of them.
+
+        Openers stay, a sleeper collides with them; releases stay, with the openers they tell people of the runs. The
+        newest record stays, so that a reader who lists behind it sees that something is new. False: not this time.
+        """
+        fold = self.fold
+        kept = tuple(seq for seq in self.kept if seq > self.floor)
+        body = encode_snapshot(fold, self.floor, kept)
+        key = self.keys.snapshot(self.path, fold.seq)
+        if fold.seq <= self.floor or not (yield from self._store(key, body)):
+            return False
+        seqs = yield from self._list(self.below)  # also what an interrupted compaction before this one left
+        stay = set(self.kept)
+        for seq in seqs:
+            if seq < fold.seq and seq not in stay:
+                yield Delete(self._key(seq))
+        yield from self._drop_snapshots(self.floor)
+        self.below, self.floor, self.kept = self.floor, fold.seq, list(kept)
+        fold.ops_since_snapshot = 0
+        return True
+
+    def _store(self, key: str, body: bytes) -> Steps[bool]:
+        """True when it was read back as it should be."""
+        for _ in range(3):
+            try:
+                yield Create(key, body)
+            except (Taken, Unknown):
+                yield Pause(self.limits.gap)
+            found: Found | None = yield Get(key)
+            if found is not None:
+                return found.body == body
+        return False
+
+    def _drop_snapshots(self, before: int) -> Steps[None]:
+        """The newest two stay."""
+        folder = self.keys.snapshots(self.path)
+        listed: Sequence[Listed] = yield List(folder)
+        for item in listed:
+            if 0 < number(item.key, folder) < before:
+                yield Delete(item.key)

@@ -1,0 +1,18 @@
+"""The times of the protocol, in seconds. None of them decides whether a write counts: the journal does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    heartbeat: float = 10.0  # a holder shows that it lives
+    lease: float = 60.0  # unchanged for so long, by the watcher's own clock: dead
+    give_up: float = 40.0  # a holder that could not show it for so long starts nothing more
+    patience: float = 120.0  # an unanswered write is asked about for so long
+    gap: float = 1.05  # between two writes of one key by one process: R2 takes one a second
+    pause: float = 0.2  # after an unanswered write, doubled up to
+    longest_pause: float = 5.0
+    poll: float = 0.5  # between looks at who is in the way, growing up to
+    longest_poll: float = 4.0
