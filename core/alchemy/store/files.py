@@ -229,6 +229,18 @@ class Files:
                 os.unlink(name, dir_fd=directory)
             raise
 
+    def move(self, path: Path, name: str) -> None:
+        """Gives a directory another name beside it, in one step; FileExistsError when something has it."""
+        with _named(path, "rename"):
+            directory = self._descent.open(path.parent)
+            try:
+                if os.path.lexists(path.parent / name):
+                    raise FileExistsError(path.parent / name)
+                os.rename(path.name, name, src_dir_fd=directory, dst_dir_fd=directory)
+            finally:
+                os.close(directory)
+        self.sync_directory(path.parent)
+
     def remove(self, path: Path) -> None:
         """A file; not there is fine."""
         with _named(path, "remove"):

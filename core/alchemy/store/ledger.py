@@ -23,6 +23,7 @@ from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
 from alchemy.store.backups import last_serial, write_backup
 from alchemy.store.journal import Journal
+from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
 
 
@@ -79,10 +80,12 @@ class Ledger:
         waiting: Callable[[str], None] | None = None,
         lock_path: ScopePath | None = None,
         held_by_person: bool = False,
+        beginning: Beginning | None = None,
     ) -> Ledger:
         """Takes the lock, then the next epoch. `lock_path`: a nested path that is named in the lock as well.
 
         LockHeld also while a person keeps runs out (`scope lock`), unless `held_by_person`: the caller changes that.
+        `beginning`: of a journal in the place of the one that is there, which is set aside; with it nobody is refused.
         """
         leases: list[Lease] = []
         if locking:
@@ -90,7 +93,7 @@ class Ledger:
             owner = path if wanted != path else None
             leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=waiting)]
         try:
-            given = (store, path, kind, leases, purpose, target, held_by_person)
+            given = (store, path, kind, leases, purpose, target, held_by_person, beginning)
             # A bucket is far away: other scopes of the program go on meanwhile.
             opened = await asyncio.to_thread(cls._open, *given) if store.remote else cls._open(*given)
         except BaseException:
@@ -109,6 +112,7 @@ class Ledger:
         purpose: str,
         target: str,
         held_by_person: bool,
+        beginning: Beginning | None,
     ) -> Ledger:
         clock = store.clock
 
@@ -132,7 +136,10 @@ class Ledger:
             return []
 
         body: dict[str, Any] = {"target": target} if target else {}
-        journal = store.open_journal(path, holder=holder, ops=ops, body=body, refuse=refuse)
+        if beginning is not None:
+            journal = store.begin_journal(path, holder=holder, beginning=beginning, body=body)
+        else:
+            journal = store.open_journal(path, holder=holder, ops=ops, body=body, refuse=refuse)
         ledger = cls(store, path, kind, journal.fold)
         ledger._journal, ledger._leases = journal, leases
         try:

@@ -27,6 +27,7 @@ from alchemy.store.holders import lock_view, lock_views, read_holder
 from alchemy.store.layout import VIEW, Layout
 from alchemy.store.opening import epoch_numbers, lost_records, read_fold
 from alchemy.store.reader import JournalReader, read_epoch
+from alchemy.store.salvage import Beginning, Salvaged, refuse_while_held, salvage, set_aside
 from alchemy.store.store import Lease, Reader, Store
 from alchemy.store.views import examine, read_view, render
 from alchemy.store.viewwatch import ViewWatch
@@ -102,6 +103,21 @@ class LocalStore(Store):
             refuse=refuse,
             seen=seen,
         )
+
+    def begin_journal(
+        self, path: ScopePath, *, holder: Callable[[int], Holder], beginning: Beginning, body: dict[str, Any]
+    ) -> Journal:
+        from alchemy.store.localjournal import begin_local
+
+        given = (self.files, self.layout, self.clock, path)
+        return begin_local(*given, session=self.session, holder=holder, beginning=beginning, body=body)
+
+    def set_journal_aside(self, path: ScopePath) -> str:
+        refuse_while_held(self, path)
+        return set_aside(self.files, self.layout, path)
+
+    def salvage(self, path: ScopePath | str) -> Salvaged:
+        return salvage(self.files, self.layout, self, path)
 
     def free(self, path: ScopePath, session: str) -> None:
         self.files.replace(self.layout.lock(path), b"")  # another inode: who holds the old one holds nothing

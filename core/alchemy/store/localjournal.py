@@ -17,10 +17,12 @@ from alchemy.model.records import Op, Record
 from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
 from alchemy.store.copies import wants_snapshot, write_snapshot
+from alchemy.store.evidence import read_records
 from alchemy.store.files import Files
 from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
 from alchemy.store.opening import Loaded, load, load_again, lost_records
+from alchemy.store.salvage import Beginning, set_aside
 from alchemy.store.spill import Spill
 from alchemy.store.views import Views
 
@@ -43,7 +45,8 @@ class EpochFile:
     def put(self, record: Record, line: bytes) -> None:
         self._files.append(self._descriptor, line, self._path)
         self._files.sync(self._descriptor, self._path)
-        if self._files.exists(self._next):
+        # Its own file gone from its place: the journal was set aside, and another one has begun.
+        if self._files.exists(self._next) or not self._files.exists(self._path):
             scope = self._fold.path
             raise Fenced(
                 f"this run may not write {scope} any more: a later run took over (epoch {self._later})",
@@ -129,6 +132,40 @@ def open_local(
     spill = Spill(files, layout.spill, str(layout.root), fold, epoch, session)
     journal = Journal(fold, epoch, session, clock, medium, spill)
     journal.start(opening, full)
+    return journal
+
+
+def begin_local(
+    files: Files,
+    layout: Layout,
+    clock: Clock,
+    path: ScopePath,
+    *,
+    session: str,
+    holder: Callable[[int], Holder],
+    beginning: Beginning,
+    body: dict[str, Any],
+) -> Journal:
+    """Sets the journal aside and begins another with what `beginning` holds: `Store.begin_journal` on local disk."""
+    aside = set_aside(files, layout, path)
+    if read_records(files, layout, path).seq > beginning.seq:
+        raise Refused(
+            f"somebody wrote to {path} meanwhile: what they wrote is in {aside or 'the journal that was set aside'}",
+            hint="nothing is lost: run the same command again",
+        )
+    files.make_directory(layout.journal(path))
+    epoch = beginning.epoch + 1
+    try:
+        descriptor = files.create(layout.epoch(path, epoch), b"")
+    except FileExistsError:
+        raise overtaken(path, beginning.epoch, epoch) from None
+    fold = beginning.fold(path)
+    full = {**body, **beginning.body, "holder": holder(epoch).to_json(), "seals": {}}
+    full["lineage"] = fold.lineage or uuid.uuid4().hex
+    medium = EpochFile(files, layout, fold, epoch, descriptor, recheck=True)
+    spill = Spill(files, layout.spill, str(layout.root), fold, epoch, session)
+    journal = Journal(fold, epoch, session, clock, medium, spill)
+    journal.start(beginning.ops, full)
     return journal
 
 

@@ -16,6 +16,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Record, Unreadable, decode
 from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
+from alchemy.store.evidence import BEGINS, aside_names, has_begun
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.views import newest_stamp
@@ -74,6 +75,10 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     openers = {
         epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
     }
+    began = [epoch for epoch, opener in openers.items() if BEGINS in opener.body]
+    if began and openers[began[0]].body[BEGINS]["seq"] >= fold.seq:  # in the place of another: its snapshots are over
+        numbers = openers[began[0]].body[BEGINS]
+        fold = loaded.fold = Fold(str(path), seq=numbers["seq"], serial=numbers["serial"], next_seq=numbers["next_seq"])
     limits = _limits(openers)
     opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]
     loaded.last = opened[-1] if opened else fold.epoch
@@ -106,6 +111,12 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
 
     `thorough` looks at every view, not only at the owner's own.
     """
+    aside = aside_names(files, layout, fold.path)
+    if aside and not has_begun(files, layout, fold.path):
+        return StateInvalid(
+            f"the journal of {fold.path} was set aside as {aside[-1]}, and no other has begun in its place",
+            hint=f"`alchemy scope rebuild {fold.path}` finishes what was interrupted; nothing is lost",
+        )
     newest = newest_stamp(files, layout, fold, thorough=thorough)
     if newest is None or newest[0].seq <= fold.seq:
         backups = layout.backups(fold.path)
