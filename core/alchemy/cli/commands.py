@@ -36,6 +36,7 @@ SCOPE: Table = {
     "logs": ("alchemy.cli.scope.logs:logs", "Runs, and the events of one run."),
     "validate": ("alchemy.cli.scope.integrity:validate", "Check everything that is stored."),
     "backups": ("alchemy.cli.scope.backups:backups", "The backups of a scope."),
+    "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
 }
 ALIASES = {"list-locks": "locks"}
 CLOUD: Table = {

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from alchemy.errors import UsageError
 from alchemy.model.text import safe_text
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.keyring import KEYS, KeyRing, damaged
 from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
+from alchemy.store.store import Store
 
 
 def ring_file(layout: Layout, application: str) -> Path:
@@ -67,3 +70,12 @@ def _alone(directory: Path) -> Iterator[None]:
 def store_ring(files: Files, layout: Layout, ring: KeyRing) -> None:
     """After `rewrap`, `rotate` or `retire`; the caller holds the application's lock, so nobody else writes it."""
     files.replace(ring_file(layout, ring.application), ring.to_bytes(), durable=True)
+
+
+def ring_of(store: Store, application: str, password: str | None) -> KeyRing:
+    """The ring of an application in whichever store, made when there is none."""
+    if isinstance(store, LocalStore):
+        return open_or_create_ring(store.files, store.layout, store.clock, application, password)
+    raise UsageError(
+        f"secrets cannot be sealed in {safe_text(store.place)} yet", hint="migrate into local files, then move them"
+    )
