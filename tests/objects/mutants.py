@@ -49,7 +49,7 @@ class TakesItsOwnForAStranger(Writer):
 class BelievesItsOpener(Writer):
     """Also where a living holder had compacted the number away."""
 
-    def _stands(self, seq: int) -> Steps[bool]:
+    def stands(self, seq: int) -> Steps[bool]:
         yield from ()
         return True
 
@@ -57,8 +57,8 @@ class BelievesItsOpener(Writer):
 class DeletesDoubtfulOpeners(Writer):
     """They may have counted, and be what a sleeper has to collide with."""
 
-    def _stands(self, seq: int) -> Steps[bool]:
-        stands = yield from super()._stands(seq)
+    def stands(self, seq: int) -> Steps[bool]:
+        stands = yield from super().stands(seq)
         if not stands:
             yield Delete(self._key(seq))
         return stands

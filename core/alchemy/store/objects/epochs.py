@@ -46,24 +46,19 @@ class Writer(Log):
             raise self.defect(record, other)
 
     def open(self, record: Record, line: bytes) -> Steps[bool]:
-        """The opener, right after a load; False when somebody else was first: load again.
-
-        A holder that is alive compacts: its own records go, and a number that we saw free and it has used meanwhile
-        is free again. An opener there opens nothing, so ours counts only when no snapshot stands above it.
-        """
+        """The opener, right after a load; False when somebody else was first: load again."""
         contested = not self.fold.released
         other = yield from self.put(record, line)
         if other is not None:
             return False
-        if contested and not (yield from self._stands(record.seq)):
+        if contested and not (yield from self.stands(record.seq)):
             return False  # left where it is: it may have counted, until somebody took over from us
         self.remember(record)
         return True
 
-    def _stands(self, seq: int) -> Steps[bool]:
-        folder = self.keys.snapshots(self.path)
-        listed: Sequence[Listed] = yield List(folder, self.keys.snapshot(self.path, seq - 1))
-        return not any(number(item.key, folder) for item in listed)
+    def stands(self, seq: int) -> Steps[bool]:
+        """An opener that took over from a holder who may be alive opens something."""
+        return not (yield from self.covered(seq))
 
     def put(self, record: Record, line: bytes) -> Steps[Record | None]:
         """None when the number holds our record, else the one it holds. Never gives up a number without knowing.

@@ -122,6 +122,7 @@ class Log:
         for seq, wanted in zip(seqs, expected, strict=True):
             if seq != wanted:
                 raise _Broken(self._key(wanted), self._missing(wanted, seq - 1))
+        contested = 0  # the first opener that took over from somebody who had not released
         bodies: list[Found | None] = (yield Fetch(tuple(self._key(seq) for seq in seqs))) if seqs else []
         for seq, body in zip(seqs, bodies, strict=True):
             if body is None:
@@ -129,8 +130,22 @@ class Log:
             record, check = self.decode(seq, body.body)
             if record.prev != self.fold.prev:
                 raise _Broken(self._key(seq), "it does not follow the record before it")
+            if record.kind == "open" and not self.fold.released:
+                contested = contested or seq
             self.apply(record, check)
             found.append(record)
+        if contested and (yield from self.covered(contested)):
+            raise _Broken(self._key(contested), self._missing(contested, contested))
+
+    def covered(self, seq: int) -> Steps[bool]:
+        """A snapshot stands at `seq` or above it.
+
+        Then an opener there may open nothing: a living holder compacts, so a number that somebody saw free and that
+        was used meanwhile is free once more. Nobody but a taker-over of a living holder can come to write there.
+        """
+        folder = self.keys.snapshots(self.path)
+        listed: Sequence[Listed] = yield List(folder, self.keys.snapshot(self.path, seq - 1))
+        return any(number(item.key, folder) for item in listed)
 
     def _missing(self, first: int, last: int) -> str:
         what = "it is missing" if first == last else f"records {first} to {last} are missing"
