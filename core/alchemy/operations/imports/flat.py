@@ -99,7 +99,7 @@ def _status(item: dict[str, Any], where: str, file: Path) -> Status:
     word = item.get("status", "ready")
     known = {"created": Status.READY, "updated": Status.READY, **{str(status): status for status in Status}}
     known.pop(str(Status.REPLACING))  # says nothing here about the object it replaces
-    if word not in known:
+    if not isinstance(word, str) or word not in known:
         raise _refused(file, f"{where}/status is {safe_text(word, 40)!r}, not one of {', '.join(sorted(known))}")
     return known[word]
 

@@ -65,13 +65,10 @@ def make_plan(source: Source, into: ScopePath) -> Plan:
     generations: dict[str, int] = {}
     current: set[str] = set()
     for found in source.found:
-        try:
-            scope, id = names.scope(found.scope), names.id(found)
-            address = address_of(scope, id)
-            kind = kind_of(found.kind)
-            translated = translate(kind, found.props, found.outputs)
-        except AlchemyError as error:
-            raise StateInvalid(f"{safe_text(found.file)}: {error.message}", hint=error.hint) from error
+        scope, id = names.scope(found.scope), names.id(found)
+        address = address_of(scope, id)
+        kind = kind_of(found.kind)
+        translated = translate(kind, found.props, found.outputs)
         generation = generations.get(address, 0)
         generations[address] = generation + 1
         if not found.former and address in current:
@@ -220,7 +217,10 @@ class _Names:
             self._taken.setdefault(found.scope, set()).add(self.id(found).casefold())
 
     def id(self, found: Found) -> str:
-        return check_id(found.id.replace("/", ":"))
+        try:
+            return check_id(found.id.replace("/", ":"))
+        except AlchemyError as error:
+            raise StateInvalid(f"{safe_text(found.file)}: {error.message}", hint=error.hint) from error
 
     def scope(self, chain: tuple[str, ...]) -> ScopePath:
         known = self._scopes.get(chain)
