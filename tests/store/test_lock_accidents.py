@@ -64,6 +64,12 @@ def test_after_kill_9_the_next_one_has_it_within_a_second(root: Path, peer: Peer
 
     assert verdict(root, "my-app/prod") is Verdict.LIVE
     assert asyncio.run(wait()) < 1.0
+    assert verdict(root, "my-app/prod") is Verdict.FREE
+
+
+def test_a_killed_holder_leaves_a_record_that_says_so(root: Path, peer: Peer) -> None:
+    peer.hold("my-app/prod")
+    peer.kill()
     view = view_of(root, "my-app/prod")
     assert view.verdict is Verdict.STALE
     assert view.evidence[1] == f"pid {peer.pid} is gone"
@@ -165,13 +171,14 @@ def test_releasing_twice_takes_nothing_from_the_next_holder(root: Path, peer: Pe
         lease.publish(holder("my-app/prod"))
 
 
-def test_whoever_releases_without_a_record_leaves_that_of_the_dead(root: Path, peer: Peer) -> None:
-    peer.hold("my-app/prod")
+def test_whoever_takes_the_lock_clears_the_record_of_the_dead_away(root: Path, peer: Peer) -> None:
+    """Else it would stand for somebody who has the lock and has not said yet who it is."""
+    peer.hold("my-app/prod/database", owner="my-app/prod")
     peer.kill()
-    take(root, "my-app/prod").release()
-    assert verdict(root, "my-app/prod") is Verdict.STALE
-    lease = take(root, "my-app/prod")
-    lease.publish(holder("my-app/prod"))
+    lease = take(root, "my-app/prod/database", owner="my-app/prod")
+    for path in ("my-app/prod", "my-app/prod/database"):
+        assert read_holder(Layout(root), Files(), path) is None
+        assert verdict(root, path) is Verdict.LIVE
     lease.release()
     assert verdict(root, "my-app/prod") is Verdict.FREE
 
@@ -193,6 +200,7 @@ def test_lock_files_are_private_empty_and_stay(root: Path) -> None:
         "my-app/prod.lock",
         "my-app/prod.lock.gate",
         "my-app/prod/database.lock",
+        "my-app/prod/database.lock.gate",
     )
     assert left == dict.fromkeys(names, 0)
 
@@ -235,8 +243,7 @@ def test_a_waiter_notices_that_the_lock_was_opened_by_force(root: Path, peer: Pe
 def test_who_holds_on_to_an_ancestor_after_that_is_named_by_its_pid(root: Path, peer: Peer) -> None:
     peer.hold("my-app/prod")
     replace_lock(root, "my-app/prod")
-    expected = f"it is held by a process that left no record (pid {peer.pid})"
-    assert refused(root, "my-app").message.endswith(expected)
+    assert refused(root, "my-app").message.endswith(f"its own lock below was opened by force (pid {peer.pid})")
 
 
 def test_a_file_replaced_between_opening_and_locking_is_not_taken_for_the_lock(

@@ -16,6 +16,8 @@ from alchemy.store.holders import in_words, is_gone, is_taken, read_holder
 from alchemy.store.layout import Layout
 from alchemy.store.lockfiles import flock_pids, stored
 
+_PASSER = "a process that only shares it: it passes by, or its own lock below was opened by force"
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -56,7 +58,7 @@ def find_blocker(layout: Layout, files: Files, refusal: Refusal, clock: Clock) -
         others = sum(1 for path in below if not first.holds(path))
         blocker = Blocker(first, _holder_of(layout, files, first, clock) + (f", and {others} more" if others else ""))
     elif pids := flock_pids(layout.lock(at)):
-        blocker = Blocker(at, _unnamed(pids), fleeting=True)  # or the shared side of somebody whose lock was forced
+        blocker = Blocker(at, _unnamed(pids, _PASSER), fleeting=True)
     if refusal.gate and _is_taken(layout, layout.gate(at)):
         who = _unnamed(flock_pids(layout.gate(at)), "a process that asked first")
         return Blocker(at, f"{who}, behind {blocker.who}, on {blocker.path}" if blocker else who, waits=True)

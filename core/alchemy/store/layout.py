@@ -51,6 +51,11 @@ class Layout:
         return self.root / "locks" / f"{path}.lock.holder.json"
 
     @property
+    def unlocking(self) -> Path:
+        """Held by whoever opens a lock by force."""
+        return self.root / "locks" / ".unlocking"
+
+    @property
     def local_cloud(self) -> Path:
         return self.root / "local-cloud"
 

@@ -1,7 +1,8 @@
 """Taking locks on scope paths: alone on the path, together with others on everything above it.
 
-Neighbours: `holders` tells everybody else who holds what, `blockers` tells a waiter who is in the way; the journal
-decides whether a write counts, so a lock only keeps people from getting in each other's way (docs/state-format.md).
+Neighbours: `leases` are what is held, `holders` tells everybody else who holds what, `blockers` tells a waiter who is
+in the way, `breaking` opens a lock by force; the journal decides whether a write counts, so a lock only keeps people
+from getting in each other's way (docs/state-format.md).
 A path has a permanent, empty `<path>.lock`, the kernel's handle on it, and a `<path>.lock.gate`: who waits keeps the
 gate, so that a stream of newcomers below a path cannot keep the one who wants all of it waiting for ever.
 """
@@ -12,93 +13,24 @@ import os
 import random
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import suppress
 
-import orjson
-
-from alchemy.errors import Fenced, LockHeld, StorageFailed, UsageError
+from alchemy.errors import LockHeld, StorageFailed, UsageError
 from alchemy.model.paths import ScopePath
-from alchemy.model.values import Holder
 from alchemy.store.blockers import Blocker, Refusal, find_blocker
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.flocks import Flock, mutex, take
+from alchemy.store.flocks import Flock, take
 from alchemy.store.layout import Layout
+from alchemy.store.leases import Lease as Lease
+from alchemy.store.leases import broken, held_below, held_lease, release_all
 
 SHORTEST_PAUSE = 0.005  # seconds between tries, doubled up to
 LONGEST_PAUSE = 0.25
 PATIENCE = 0.1  # seconds before a waiter is told: whoever only looks at a lock is gone by then
 LOOK_EVERY = 0.5  # seconds between looks at who holds it, and at least
-LOOK_SHARE = 50  # times what a look took: below an application there can be thousands of locks
+LOOK_SHARE = 200  # times what a look took: below an application there can be thousands of locks
 PASSERS = 5  # tries more when nobody who stays is found in the way at the end
-
-# Paths this process holds, by state directory. Only for the UsageError: the kernel keeps threads apart by itself.
-_held: dict[tuple[str, ScopePath], Lease] = {}
-
-
-class Lease:
-    """A lock that is held: `path` alone, with `exclusive` listing every path it holds so (the owner's too)."""
-
-    def __init__(self, locks: LocalLocks, path: ScopePath, exclusive: dict[ScopePath, Flock], shared: list[Flock]):
-        self.path = path
-        self.exclusive = tuple(exclusive)
-        self._locks = locks
-        self._own = exclusive
-        self._shared = shared
-        self._pid = os.getpid()
-        self._released = False
-        self._published = False
-
-    @property
-    def mine(self) -> bool:
-        """False in a child forked by the process that took it."""
-        return os.getpid() == self._pid
-
-    def publish(self, holder: Holder) -> None:
-        """Show who holds it, under each path it holds; readers see the old record or the new one.
-
-        Fenced when the lock was opened by force meanwhile: the record belongs to somebody else then.
-        """
-        if self._released or not self.mine:
-            raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
-        self._published = True
-        for path, flock in self._own.items():
-            if not flock.current:
-                raise Fenced(f"lock {path} was opened by force; another run may hold it", hint="alchemy scope locks")
-            record = replace(holder, path=str(path)).to_json()
-            self._locks.files.replace(
-                self._locks.layout.holder(path), orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n"
-            )
-
-    def release(self) -> None:
-        """Give it back; the second time, or in a forked child, nothing happens. Release what lies below it first.
-
-        The record goes while the lock is still held: killed before that, it is a leftover; between the two, and
-        after, nobody holds the path and no record says otherwise.
-        """
-        with mutex():
-            if self._released:
-                return
-            self._released = True
-        try:
-            self._withdraw()
-        finally:
-            self._locks.forget(self)
-            _release_all([*self._shared, *self._own.values()])
-
-    def _withdraw(self) -> None:
-        for path, flock in self._own.items():
-            if self._published and flock.current:  # else the record belongs to whoever opened the lock by force
-                with suppress(StorageFailed):  # it stays as a leftover, which everybody can tell from a holder
-                    self._locks.files.remove(self._locks.layout.holder(path))
-
-
-def _release_all(flocks: list[Flock]) -> None:
-    """Last taken first; all of them even when one fails."""
-    with ExitStack() as stack:
-        for flock in flocks:
-            stack.callback(flock.release)
 
 
 class LocalLocks:
@@ -108,7 +40,7 @@ class LocalLocks:
         self.layout = layout
         self.files = files
         self._clock = clock
-        self._root = os.path.realpath(layout.root)
+        self.root = os.path.realpath(layout.root)
 
     async def acquire(
         self,
@@ -179,27 +111,6 @@ class LocalLocks:
     def _blocker(self, refusal: Refusal) -> Blocker | None:
         return find_blocker(self.layout, self.files, refusal, self._clock)
 
-    def holding(self, path: ScopePath) -> bool:
-        """This process holds `path` itself."""
-        lease = _held.get((self._root, path))
-        return lease is not None and lease.mine
-
-    def held_below(self, path: ScopePath) -> list[ScopePath]:
-        """What this process holds at `path` and below it."""
-        with mutex():
-            held = [other for (root, other), lease in _held.items() if root == self._root and lease.mine]
-        return sorted(other for other in held if path.holds(other))
-
-    def remember(self, lease: Lease) -> None:
-        with mutex():
-            _held.update(((self._root, path), lease) for path in lease.exclusive)
-
-    def forget(self, lease: Lease) -> None:
-        with mutex():
-            for path in lease.exclusive:
-                if _held.get((self._root, path)) is lease:
-                    del _held[self._root, path]
-
 
 class _Request:
     """One acquisition under way: what is wanted, and the gate kept between tries."""
@@ -209,7 +120,12 @@ class _Request:
             raise UsageError(f"{owner} cannot own {path}: it is not above it", hint="name the stage it is in")
         self._locks = locks
         self._path = path
-        ours = {other for other in held if locks.holding(other)}  # what was given back meanwhile protects nothing
+        ours: set[ScopePath] = set()
+        for other in held:
+            if lease := held_lease(locks.root, other):  # what was given back meanwhile protects nothing
+                if lease.broken:
+                    raise broken(other)
+                ours.add(other)
         self._targets = (path,) if owner is None or owner == path or owner in ours else (owner, path)
         # Passing a gate would wait for whoever waits for us: above what we hold there is none to pass.
         self._above = tuple(
@@ -222,7 +138,7 @@ class _Request:
     def attempt(self) -> Lease | Refusal:
         """From the root down; everything but the own gate is given back at the first refusal."""
         for target in self._targets:
-            if mine := self._locks.held_below(target):
+            if mine := held_below(self._locks.root, target):
                 raise UsageError(
                     f"this process already holds {mine[0]}: opening {target} would wait for itself",
                     hint=f"finalize {mine[0]} first, or open a scope below it",
@@ -235,12 +151,11 @@ class _Request:
             if refusal:
                 return refusal
             self.close()
-            lease = Lease(self._locks, self._path, exclusive, shared)
-            self._locks.remember(lease)
+            lease = Lease(self._locks.layout, self._locks.files, self._path, exclusive, shared)
             return lease
         finally:
             if lease is None:
-                _release_all([*shared, *exclusive.values()])
+                release_all([*shared, *exclusive.values()])
 
     def _share(self, taken: list[Flock]) -> Refusal | None:
         layout, files = self._locks.layout, self._locks.files
@@ -250,28 +165,47 @@ class _Request:
                 return Refusal(ancestor, gate=True)
             try:
                 lock = take(layout, files, layout.lock(ancestor), alone=False)
+                if lock is not None:
+                    taken.append(lock)
+                passed = gate is None or gate.current
             finally:
                 if gate:
                     gate.release()
-            if lock is None:
-                return Refusal(ancestor)
-            taken.append(lock)
+            if lock is None or not passed:
+                return Refusal(ancestor, gate=not passed)
         return None
 
     def _take(self, taken: dict[ScopePath, Flock]) -> Refusal | None:
-        layout, files = self._locks.layout, self._locks.files
         first = self._targets[0]
         if self._gate and not self._gate.current:
             self.close()
-        self._gate = self._gate or take(layout, files, layout.gate(first), alone=True)
-        if self._gate is None:
-            return Refusal(first, gate=True)
-        for target in self._targets:
-            lock = take(layout, files, layout.lock(target), alone=True)
-            if lock is None:
-                return Refusal(target)
-            taken[target] = lock
-        return None
+        self._gate = self._gate or self._gate_of(first)
+        gates: dict[ScopePath, Flock | None] = {first: self._gate}
+        try:
+            for target in self._targets:
+                gate = gates[target] = gates.get(target) or self._gate_of(target)
+                if gate is None:
+                    return Refusal(target, gate=True)
+                lock = take(self._locks.layout, self._locks.files, self._locks.layout.lock(target), alone=True)
+                if lock is None:
+                    return Refusal(target)
+                taken[target] = lock
+                self._clear_away(target)
+            # Somebody who opens it by force went before us: what we took may be the file that he replaces.
+            late = next((target for target, gate in gates.items() if gate and not gate.current), None)
+            return Refusal(late, gate=True) if late else None
+        finally:
+            release_all([gate for target, gate in gates.items() if gate and target != first])
+
+    def _gate_of(self, path: ScopePath) -> Flock | None:
+        return take(self._locks.layout, self._locks.files, self._locks.layout.gate(path), alone=True)
+
+    def _clear_away(self, path: ScopePath) -> None:
+        """A record that is there before we wrote one is of somebody dead: from here on it would be taken for ours."""
+        record = self._locks.layout.holder(path)
+        if self._locks.files.exists(record):
+            with suppress(StorageFailed):
+                self._locks.files.remove(record)
 
     def close(self) -> None:
         """Give the gate back."""
