@@ -23,7 +23,7 @@ from alchemy.model.values import Holder, ScopeKind, ScopeState
 from alchemy.store.backups import BACKUP
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.holders import lock_view, lock_views, read_holder
+from alchemy.store.holders import lock_view, lock_views
 from alchemy.store.layout import VIEW, Layout
 from alchemy.store.opening import epoch_numbers, lost_records, read_fold
 from alchemy.store.reader import JournalReader, read_epoch
@@ -120,10 +120,9 @@ class LocalStore(Store):
         return salvage(self.files, self.layout, self, path)
 
     def free(self, path: ScopePath, session: str) -> None:
-        self.files.replace(self.layout.lock(path), b"")  # another inode: who holds the old one holds nothing
-        holder = read_holder(self.layout, self.files, path)
-        if holder is not None and holder.session == session:
-            self.files.remove(self.layout.holder(path))
+        from alchemy.store.breaking import break_lock
+
+        break_lock(self.layout, self.files, path, session)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
