@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemy.errors import UsageError
+from alchemy.model.retention import Retention
 from alchemy.model.text import safe_text
 
 STRATEGIES = ("sequential", "parallel", "batched")
@@ -118,9 +119,19 @@ class Project:
     def program(self) -> Path:
         return self.root / str(self.table.get("program", "alchemy_run.py"))
 
+    @property
+    def retention(self) -> Retention:
+        """Which backups stay."""
+        return Retention(**self.table.get("backups", {}))
+
+    def protects(self, path: str) -> bool:
+        """`path` is one of the `protected` scopes or lies in one."""
+        return any(path == each or path.startswith(f"{each}/") for each in map(str, self.table.get("protected", ())))
+
 
 _PROJECT_KEYS = {"program": str, "state_dir": str, "app": str, "kinds": list, "protected": list, "state_store": str}
-_PROJECT_KEYS |= {"state_prefix": str}
+_PROJECT_KEYS |= {"state_prefix": str, "backups": dict}
+_MOST_BACKUPS = 1000
 
 
 def find_project(start: Path | None = None) -> Project:
@@ -155,8 +166,23 @@ def _read_table(file: Path) -> Mapping[str, Any] | None:
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted({*_PROJECT_KEYS, *_TYPES}))}"
             raise UsageError(f"{safe_text(file)}: [tool.alchemy] has an unknown key {safe_text(key)!r}", hint=hint)
         if wanted is not None and not isinstance(value, wanted):
-            raise UsageError(f"{safe_text(file)}: [tool.alchemy] {key} takes a {wanted.__name__}")
+            what = "table" if wanted is dict else wanted.__name__
+            raise UsageError(f"{safe_text(file)}: [tool.alchemy] {key} takes a {what}")
+    _check_retention(file, table.get("backups", {}))
     return dict(table)
+
+
+def _check_retention(file: Path, rules: Mapping[str, Any]) -> None:
+    known = [each.name for each in fields(Retention)]
+    hint = "backups = { last = 10, daily = 7, weekly = 4, monthly = 6 } is the default"
+    for name, value in rules.items():
+        shown = f"{safe_text(file)}: [tool.alchemy] backups.{safe_text(name, 40)}"
+        if name not in known:
+            raise UsageError(f"{shown} is not known; there are {', '.join(known)}", hint=hint)
+        least = 1 if name == "last" else 0
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST_BACKUPS:
+            what = f"a whole number from {least} to {_MOST_BACKUPS}"
+            raise UsageError(f"{shown} takes {what}, not {safe_text(repr(value), 60)}", hint=hint)
 
 
 def _milliseconds(name: str, text: str, option: str) -> float:
