@@ -98,6 +98,8 @@ def read(error: Exception) -> Answer:
         code = _CODE.search(said, status.end())
         name = code[1] if code else ""
         return Answer(int(status[1]), name, "", f"{status[1]} {name}".rstrip())
+    if "Received redirect without LOCATION" in said:  # another region's, says S3 so
+        return Answer(301, "", "", "301")
     foreign = _FOREIGN.search(said)
     if foreign is not None:
         return Answer(0, "", "Foreign", safe_text(foreign[1], 200))

@@ -106,11 +106,15 @@ class Bucket:
 
             obstore.delete(self._client(), key)
 
-        try:
-            self._call(ask)
-        except Refusal as refusal:
-            if not refusal.answer.absent:
-                raise self._failure(f"deleting {key}", refusal.answer) from refusal.__cause__
+        for attempt in (1, 2):
+            try:
+                return self._call(ask)
+            except Refusal as refusal:
+                if refusal.answer.absent:
+                    return None
+                # The library tries again by itself, but not what got no answer in time.
+                if attempt == 2 or refusal.answer.kind != "Timeout":
+                    raise self._failure(f"deleting {key}", refusal.answer) from refusal.__cause__
 
     def _put(self, key: str, body: bytes, mode: Any, lost: type[Taken] | type[Changed]) -> str:
         _check(key)
