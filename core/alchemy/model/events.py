@@ -104,6 +104,7 @@ class ChangeEnded(Event):
 class LockWaited(Event):
     subject: str
     holder: str  # who holds it, in words
+    took: float = 0.0  # seconds, once it is over: then it stands in the run that followed
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alchemy.model.values import Holder
+from alchemy.model.values import Hold, Holder
 
 
 class Verdict(StrEnum):
@@ -23,7 +23,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LockView:
-    """One lock with its evidence. `age` is seconds since the holder took it (0 when free)."""
+    """One lock with its evidence. `age` is seconds since the holder took it (0 when free).
+
+    HELD: `hold` says why and until when; `holder` is then the process that wrote it, which has ended.
+    """
 
     path: str
     verdict: Verdict
@@ -31,3 +34,9 @@ class LockView:
     evidence: tuple[str, ...] = ()  # sentences, strongest first
     age: float = 0.0
     you: bool = False  # the holder is this user on this host
+    hold: Hold | None = None  # a person keeps runs out, whatever the verdict
+
+    @property
+    def token(self) -> str:
+        """Names exactly this holder; unlocking takes it, so that nobody who came later is broken."""
+        return self.holder.token if self.holder else ""

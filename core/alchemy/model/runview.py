@@ -80,7 +80,7 @@ class RunView:
         elif isinstance(event, ChangeEnded):
             self._end(event)
         elif isinstance(event, LockWaited):
-            self.waiting_for = event.holder
+            self.waiting_for = "" if event.took else event.holder
         elif isinstance(event, RunEnded):
             self.outcome, self.ended_at, self.took = event.outcome, entry.at, event.took
             self.counts = dict(event.counts)
