@@ -43,9 +43,9 @@ plain_json = st.recursive(
 
 @given(
     st.integers(1, 10**9),
-    st.sampled_from(["open", "commit", "release"]),
-    st.dictionaries(st.sampled_from(["holder", "seals", "outcome", "later"]), plain_json, max_size=3),
-    st.lists(st.fixed_dictionaries({"op": st.just("event"), "event": plain_json}), max_size=3),
+    st.sampled_from(["commit", "release", "restore", "checkpoint"]),
+    st.dictionaries(st.sampled_from(["from", "later", "more", "$x"]), plain_json, max_size=3),
+    st.lists(st.fixed_dictionaries({"op": st.just("event"), "event": st.dictionaries(st.text("ab"), plain_json)})),
 )
 def test_a_record_comes_back_from_its_line(seq: int, kind: str, body: dict[str, Any], ops: list[Any]) -> None:
     wrote = Record(seq, 7, "s", "w", kind, AT, "p", 1, tuple(ops), body)

@@ -272,7 +272,7 @@ def test_an_epoch_that_a_newer_version_opened_is_not_taken_for_a_void_one(stage:
     fold = stage.load().fold
     line, _ = encode(Record(fold.seq + 1, 2, "s", "w", "open", AT, fold.prev, fold.serial, v=2))
     stage.epoch(2).write_bytes(line)
-    assert f"{stage.epoch(2)}:1: format 2 is newer" in refused(stage).message
+    assert f"{stage.epoch(2)}:1 was written by a later version: format 2 is newer" in refused(stage).message
 
 
 def test_other_files_in_the_journal_are_no_epochs(stage: Stage) -> None:
@@ -346,7 +346,7 @@ def test_a_damaged_snapshot_gives_way_to_the_older_one_and_the_epochs(stage: Sta
     newer.write_bytes(damage(newer.read_bytes()))
     loaded = stage.load()
     assert loaded.fold.to_snapshot() == want
-    assert f"snapshots/{newer.name} is torn" in loaded.notes[0]
+    assert f"snapshots/{newer.name}: it is torn" in loaded.notes[0]
     older.write_bytes(b"")
     assert stage.load().fold.to_snapshot() == want
     assert len(stage.load().notes) == 2
@@ -358,7 +358,7 @@ def test_a_snapshot_of_a_newer_format_is_refused_by_name(stage: Stage) -> None:
     (snapshot,) = grown(stage)
     raw = snapshot.read_bytes()[len(b'{"r":') : -(len(b',"c":""}\n') + 64)].replace(b'"format":1', b'"format":2', 1)
     snapshot.write_bytes(b'{"r":' + raw + b',"c":"' + hashlib.sha256(raw).hexdigest().encode() + b'"}\n')
-    with pytest.raises(StateInvalid, match="has format 2, this version reads 1"):
+    with pytest.raises(StateInvalid, match="was written by a later version: format 2 is newer than this version reads"):
         stage.load()
 
 

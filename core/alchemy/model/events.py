@@ -6,6 +6,7 @@ journal; `runview` folds it into what the front ends draw.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -25,13 +26,24 @@ class Event:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Event:
-        """An event of a newer version comes back as Noted with its type as text."""
+        """An event of a newer version, or of none, comes back as Noted with its type as text."""
         values = dict(data)
-        cls = Event.names.get(values.pop("type", ""))
-        try:
-            return cls(**values) if cls else Noted(str(data.get("subject", "")), f"({data.get('type')})")
-        except TypeError:
-            return Noted(str(data.get("subject", "")), f"({data.get('type')})")
+        name = values.pop("type", "")
+        cls = Event.names.get(name) if type(name) is str else None
+        if cls and all(_fits(cls.__annotations__.get(field, ""), value) for field, value in values.items()):
+            with suppress(TypeError):  # a field is missing
+                return cls(**values)
+        return Noted(str(data.get("subject", "")), f"({name})")
+
+
+def _fits(annotation: object, value: object) -> bool:
+    if annotation == "dict[str, int]":
+        return type(value) is dict and all(type(item) is int for item in value.values())
+    if annotation == "list[list[str]]":
+        return type(value) is list and all(
+            type(item) is list and len(item) == 2 and all(type(part) is str for part in item) for item in value
+        )
+    return type(value) in {"str": (str,), "int": (int,), "float": (float, int)}.get(str(annotation), ())
 
 
 @dataclass(frozen=True)

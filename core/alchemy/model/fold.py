@@ -39,6 +39,7 @@ class Fold:
     last_at: str = ""
     next_seq: int = 1  # creation order of resources
     ops_since_snapshot: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)  # what a newer version wrote into the copy this was read from
 
     @property
     def target(self) -> Target | None:
@@ -128,6 +129,7 @@ class Fold:
     def to_snapshot(self) -> dict[str, Any]:
         """The fold as stored in `snapshots/` and `backups/`; `from_snapshot` is its opposite."""
         return {
+            **self.extra,
             "scope": self.path,
             "seq": self.seq,
             "epoch": self.epoch,
@@ -157,4 +159,8 @@ class Fold:
             plain = {name: value for name, value in item.items() if name != "at"}
             fold.set_row(ResourceState.from_json(plain), Stamp(*item["at"]))
         fold.next_seq = max(fold.next_seq, data["next_seq"])
+        fold.extra = {name: value for name, value in data.items() if name not in _STORED}
         return fold
+
+
+_STORED = frozenset(Fold("").to_snapshot())

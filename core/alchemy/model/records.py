@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Event, RunEnded, RunStarted
+from alchemy.model.schema import check_record
 from alchemy.model.values import FORMAT, Hold, ResourceState, ScopeState
 
 _HEAD = b'{"r":'
@@ -27,6 +28,10 @@ class BadLine(ValueError):
 
 class Unreadable(BadLine):
     """A whole line by its checksum, which this version cannot read: never a torn one that may be passed over."""
+
+
+class Newer(Unreadable):
+    """Of a later major version of the format: nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +146,17 @@ def decode(line: bytes) -> tuple[Record, str]:
     try:
         data = orjson.loads(raw)
         if data["v"] > FORMAT:
-            raise Unreadable(
-                f"format {data['v']} is newer than this version reads ({FORMAT}); use the one that wrote it"
-            )
-        body = {key: value for key, value in data.items() if key not in _FIELDS}
-        values = {name: data[name] for name in _FIELDS}
-        values["ops"] = tuple(values["ops"])
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Newer(f"format {data['v']} is newer than this version reads ({FORMAT})")
+        check_record(data)
+    except Newer:
+        raise
+    except (KeyError, TypeError, AttributeError) as error:
         raise Unreadable("the checksum matches, and it is no record: not written by this tool") from error
+    except ValueError as error:
+        raise Unreadable(f"the checksum matches, and it is no record: {error}") from error
+    body = {key: value for key, value in data.items() if key not in _FIELDS}
+    values = {name: data[name] for name in _FIELDS}
+    values["ops"] = tuple(values["ops"])
     return Record(**values, body=body), check
 
 

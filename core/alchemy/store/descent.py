@@ -105,10 +105,8 @@ class Descent:
                 descriptor = os.open(directory.name, _BELOW, dir_fd=above)
             except PermissionError:  # the umask took even our own right to read it
                 os.chmod(directory.name, DIRECTORY_MODE, dir_fd=above)
-                return
-            try:
+            else:
                 set_mode(descriptor, DIRECTORY_MODE)
-            finally:
                 os.close(descriptor)
         finally:
             os.close(above)
@@ -121,13 +119,13 @@ class Descent:
             descriptor = os.open(self._real, _DIRECTORY)
         except NotADirectoryError:
             raise not_a_directory(Path(self._real)) from None
-        if not self._checked:
-            try:
+        try:
+            if not self._checked:
                 self._check_root(os.fstat(descriptor))
-            except BaseException:
-                os.close(descriptor)
-                raise
-            self._checked = True
+                self._checked = True
+        except BaseException:
+            os.close(descriptor)
+            raise
         return descriptor
 
     def _check_root(self, found: os.stat_result) -> None:

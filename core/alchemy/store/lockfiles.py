@@ -14,7 +14,8 @@ from pathlib import Path
 from alchemy.errors import InvalidName, StateInvalid, StorageFailed
 from alchemy.model.paths import MAX_DEPTH, ScopePath
 from alchemy.model.text import safe_text
-from alchemy.store.files import FILE_MODE, Files
+from alchemy.store.descent import FILE_MODE
+from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 
 LOCK = ".lock"

@@ -13,7 +13,8 @@ from pathlib import Path
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Record, Unreadable, decode
+from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode
+from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
 from alchemy.store.evidence import BEGINS, aside_names, has_begun
@@ -29,8 +30,19 @@ def damaged(file: Path, what: str, line: int = 0) -> StateInvalid:
     where = f"{safe_text(file)}:{line}" if line else safe_text(file)
     return StateInvalid(
         f"the journal is damaged: {where}: {what}",
-        hint="nothing was changed; restore the journal directory from your own copy, or look at the newest file in "
-        "backups/ beside it; `alchemy scope validate` lists what else is affected",
+        hint="nothing was changed; put back your own copy of the journal directory, or make another from what can be "
+        "read with `alchemy scope rebuild SCOPE`; `alchemy scope validate` lists what else is affected",
+    )
+
+
+def unreadable(file: Path, error: BadLine, line: int = 0) -> StateInvalid:
+    """Damage, or the work of a later version, which is none."""
+    if not isinstance(error, Newer):
+        return damaged(file, str(error), line)
+    where = f"{safe_text(file)}:{line}" if line else safe_text(file)
+    return StateInvalid(
+        f"{where} was written by a later version: {error}",
+        hint="nothing was changed; use the version that wrote it, or a later one",
     )
 
 
@@ -79,6 +91,8 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     if began and openers[began[0]].body[BEGINS]["seq"] >= fold.seq:  # in the place of another: its snapshots are over
         numbers = openers[began[0]].body[BEGINS]
         fold = loaded.fold = Fold(str(path), seq=numbers["seq"], serial=numbers["serial"], next_seq=numbers["next_seq"])
+    if fold.seq and fold.epoch and fold.epoch not in epochs and epochs and (not below or fold.epoch < below):
+        raise damaged(layout.epoch(path, fold.epoch), "it is missing, and a snapshot was taken from it")
     limits = _limits(openers)
     opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]
     loaded.last = opened[-1] if opened else fold.epoch
@@ -155,7 +169,7 @@ def _opener(file: Path, raw: bytes, epoch: int) -> Record | None:
     try:
         record, _ = decode(raw[:end])
     except Unreadable as error:
-        raise damaged(file, str(error), 1) from error
+        raise unreadable(file, error, 1) from error
     except BadLine:
         return None
     return record if record.kind == "open" and record.epoch == epoch else None
@@ -187,7 +201,7 @@ def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
         except BadLine as error:
             if limit is None and not isinstance(error, Unreadable) and not _good_line_after(counted, end):
                 return offset
-            raise damaged(file, str(error), number) from error
+            raise unreadable(file, error, number) from error
         apply(file, number, record, check, fold)
         offset = end
     return offset
@@ -196,13 +210,20 @@ def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
 def apply(file: Path, number: int, record: Record, check: str, fold: Fold) -> bool:
     """One record onto the fold, its place in the chain checked; False when a snapshot already held it."""
     if record.seq <= fold.seq:
+        if record.seq == fold.seq and check != fold.prev:
+            raise damaged(file, "it is not the record that the snapshot was taken after", number)
         fold.note_run(record)
         return False
     if record.seq != fold.seq + 1:
         raise damaged(file, f"records {fold.seq + 1} to {record.seq - 1} are missing", number)
     if record.prev != fold.prev:
         raise damaged(file, "it does not follow the record before it", number)
-    fold.apply(record, check)
+    try:
+        rows, scopes = fold.apply(record, check)
+        for key in (*rows, *scopes):
+            refuse_misplaced(key, fold.path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # ours by its checksum, and by nothing else
+        raise damaged(file, f"the checksum matches, and it is no record: {error}", number) from error
     return True
 
 

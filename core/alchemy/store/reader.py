@@ -11,7 +11,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Record, Unreadable, decode
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.opening import apply, damaged, epoch_numbers, load
+from alchemy.store.opening import apply, damaged, epoch_numbers, load, unreadable
 
 
 class JournalReader:
@@ -73,7 +73,7 @@ class JournalReader:
                 record, check = decode(raw[offset:end])
             except BadLine as error:
                 if end < len(raw) or isinstance(error, Unreadable):
-                    raise damaged(file, str(error)) from error
+                    raise unreadable(file, error) from error
                 break
             if apply(file, 0, record, check, self.fold):
                 self.records.append(record)
