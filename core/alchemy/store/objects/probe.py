@@ -26,7 +26,7 @@ _TRIES = 4
 _PAUSE = 1.2  # seconds; R2 takes one write a second to one key
 _LITTER = 24 * 3600  # seconds; what a probe that was killed left behind goes after that
 _NEVER = ".not"  # the key of what is never there
-_LOST = "it says that the condition failed"
+_LOST = "it answered 412"
 _SUPPORT = (
     "two runs could overwrite each other there: use R2 or another S3 that keeps If-None-Match and If-Match, "
     'or local files: state_store = "file" in [tool.alchemy]'
@@ -169,7 +169,7 @@ class _Trial:
         body = self._body("created")
         outcome, etag = self._write(body, None)
         self._written, self._etag = body, etag
-        return Check("create an object", bool(etag), "" if etag else f"{outcome} to creating an object")
+        return Check("create an object", bool(etag), "" if etag else f"{outcome} to the creation of an object")
 
     def _refuses(self, name: str, what: str, etag: str | None) -> Check:
         body = self._body(name)

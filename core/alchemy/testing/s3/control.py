@@ -56,8 +56,10 @@ class Remote:
     def __init__(self, endpoint: str) -> None:
         self._host = urlsplit(endpoint).netloc
 
-    def fault(self, kind: str, *, times: int = 0, key: str = "*", verb: str = "", milliseconds: int = 0) -> None:
-        self._tell({"fault": Fault(kind, times, key, verb, milliseconds).document()})
+    def fault(
+        self, kind: str, *, times: int = 0, after: int = 0, key: str = "*", verb: str = "", milliseconds: int = 0
+    ) -> None:
+        self._tell({"fault": Fault(kind, times, key, verb, milliseconds, after).document()})
 
     def clear(self) -> None:
         self._tell({"clear": True})

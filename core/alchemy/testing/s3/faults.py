@@ -53,13 +53,17 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`times` 0: until cleared. `key` is a pattern with `*`; of a listing it is matched against the prefix."""
+    """`times` 0: until cleared. `after`: so many requests that it would be for are let through first.
+
+    `key` is a pattern with `*`; of a listing it is matched against the prefix.
+    """
 
     kind: str
     times: int = 0
     key: str = "*"
     verb: str = ""
     milliseconds: int = 0
+    after: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -97,6 +101,9 @@ class Faults:
             for fault in self._faults:
                 if fault.kind in taken or not fault.meets(verb, key):
                     left.append(fault)
+                    continue
+                if fault.after:
+                    left.append(replace(fault, after=fault.after - 1))
                     continue
                 taken[fault.kind] = fault
                 if fault.times != 1:

@@ -76,9 +76,11 @@ class Server:
     def endpoint(self) -> str:
         return f"http://{HOST}:{self._socket.getsockname()[1]}"
 
-    def fault(self, kind: str, *, times: int = 0, key: str = "*", verb: str = "", milliseconds: int = 0) -> None:
+    def fault(
+        self, kind: str, *, times: int = 0, after: int = 0, key: str = "*", verb: str = "", milliseconds: int = 0
+    ) -> None:
         """Switch it on; `self.faults.clear()` switches all off."""
-        self.faults.add(Fault(kind, times, key, verb, milliseconds))
+        self.faults.add(Fault(kind, times, key, verb, milliseconds, after))
 
     def counts(self) -> dict[str, int]:
         """Requests so far, by verb."""
