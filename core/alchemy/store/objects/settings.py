@@ -142,12 +142,10 @@ def _spell(parts: SplitResult, scheme: str, host: str, port: int | None) -> str:
 
 def _prefix(value: object) -> str:
     """Empty, or what every key begins with, ending in `/`."""
-    if not isinstance(value, str):
-        raise UsageError("[tool.alchemy] state_prefix takes a string")
-    text = value.strip("/")
-    if text and (not _PREFIX.fullmatch(text) or ".." in text or len(text) > 256):
+    text = value.strip("/") if isinstance(value, str) else None
+    if text is None or (text and (not _PREFIX.fullmatch(text) or ".." in text or len(text) > 256)):
         raise UsageError(
-            f"[tool.alchemy] state_prefix {safe_text(value, 80)!r} cannot be the beginning of a key",
+            f"[tool.alchemy] state_prefix {safe_text(repr(value), 80)} cannot be the beginning of a key",
             hint="at most 256 letters, digits, `.`, `_` and `-`, in parts with `/` between them",
         )
     return f"{text}/" if text else ""

@@ -62,6 +62,7 @@ class Server:
     ) -> None:
         self.faults = Faults()
         self.log: list[Logged] = []
+        self.last: Request | None = None  # as it came
         self.page = page
         self._shelves = {name: Shelf(directory / name if directory else None) for name in buckets}
         self._secrets = dict(secrets or {ACCESS_KEY_ID: SECRET_ACCESS_KEY})
@@ -143,6 +144,7 @@ class Server:
     async def _answer(self, request: Request) -> Answer:
         if request.path.startswith(control.PATH):
             return control.answer(self, request)
+        self.last = request
         bucket, _, key = unquote(request.path).removeprefix("/").partition("/")
         asked = request.parameters
         verb = request.method if key else "LIST" if request.method == "GET" else request.method
