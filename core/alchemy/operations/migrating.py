@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from alchemy import wiring
 from alchemy.errors import AlchemyError, InvalidName, Refused, StateInvalid, UsageError
-from alchemy.model import strict
 from alchemy.model.canonical import Json
 from alchemy.model.events import Noted
 from alchemy.model.fold import Fold
@@ -21,77 +20,36 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState, Target
-from alchemy.operations.imports.flat import read_flat
 from alchemy.operations.imports.planning import Plan, make_plan, make_rows
-from alchemy.operations.imports.source import Hidden, Source
-from alchemy.operations.imports.typescript import read_tree
+from alchemy.operations.imports.reading import FLAT, read_source
+from alchemy.operations.imports.source import Hidden
 from alchemy.operations.imports.unsealing import Unsealer
 from alchemy.settings import Options, Project
-from alchemy.store.files import Files
 from alchemy.store.sealing import Where
 from alchemy.store.store import Store
 
 if TYPE_CHECKING:
     from alchemy.store.keyring import KeyRing
 
-FLAT = "state.json"
 _MARK = "migrated"  # the field of the scope's row that says what was brought into it
 _CLOUD = "cloudflare:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """What `migrate` would do. `before`: the run that did it already, when it was done."""
+    """What `migrate` would do. `before`: the run that did it; `cut_short`: it wrote everything and never ended."""
 
     plan: Plan
     owner: ScopePath
     kind: ScopeKind
     target: Target | None
     before: str = ""
+    cut_short: bool = False
     notes: tuple[str, ...] = ()
 
-
-def read_source(path: Path) -> Source:
-    """What lies at `path`: a flat file, a directory with one, or a tree. UsageError when it is none of them."""
-    shown = safe_text(path)
-    if not path.exists():
-        raise UsageError(f"there is nothing at {shown}", hint="name the file or directory to migrate from")
-    if path.is_file():
-        return read_flat(Files().read(path), path)
-    if _is_ours(path):
-        raise UsageError(
-            f"{shown} is state of this tool already",
-            hint="`alchemy scope migrate --to r2` (or `--to file`) moves all of it to another store",
-        )
-    flat = path / FLAT
-    if _is_flat(flat):
-        return read_flat(Files().read(flat), flat)
-    return read_tree(path)
-
-
-def _is_flat(file: Path) -> bool:
-    """A document with `resources`, whole or not: what cannot be read has to be told about."""
-    if not file.is_file():
-        return False
-    data = Files().read(file)
-    try:
-        body = strict.parse(data)
-    except strict.NotStrict:
-        return b'"resources"' in data
-    return isinstance(body, dict) and "resources" in body
-
-
-def _is_ours(path: Path) -> bool:
-    return any(next(path.glob(f"{above}journal/*.jsonl"), None) is not None for above in ("", "*/", "*/*/"))
-
-
-def flat_state_line(root: Path) -> str:
-    """What every command says about a flat `state.json` at the root of the state directory; "" when there is none."""
-    file = root / FLAT
-    if not file.is_file():
-        return ""
-    shown = safe_text(file)
-    return f"{shown} is flat state, which is not read: `alchemy scope migrate {shown} --into my-app/prod` brings it in"
+    @property
+    def done(self) -> bool:
+        return bool(self.before) and not self.cut_short
 
 
 def prepare(store: Store, path: Path, into: ScopePath, options: Options, *, account: str = "") -> Migration:
@@ -104,7 +62,15 @@ def prepare(store: Store, path: Path, into: ScopePath, options: Options, *, acco
     if not before:
         _refuse_rows(plan, fold)
     target, notes = _target(store, plan, fold, options, account)
-    return Migration(plan=plan, owner=owner, kind=kind, target=target, before=before, notes=tuple(notes))
+    return Migration(
+        plan=plan,
+        owner=owner,
+        kind=kind,
+        target=target,
+        before=before,
+        cut_short=not fold.released and before == f"R-{fold.epoch}",
+        notes=tuple(notes),
+    )
 
 
 def _owner(store: Store, into: ScopePath) -> tuple[ScopePath, ScopeKind]:
@@ -227,11 +193,11 @@ async def migrate(
     """
     from alchemy.store.ledger import Ledger
 
-    if migration.before:
+    if migration.done:
         return migration.before
     plan, owner = migration.plan, migration.owner
     unsealer = Unsealer(source_password, variable)
-    opened = {id(hidden): unsealer.open(hidden) for hidden in plan.hidden}
+    opened = {} if migration.before else {id(hidden): unsealer.open(hidden) for hidden in plan.hidden}
     store.prepare()
     if migration.kind is ScopeKind.STAGE:
         store.ensure_application(owner)
@@ -246,24 +212,20 @@ async def migrate(
         waiting=waiting,
         lock_path=plan.into if plan.into != owner else None,
     )
-    outcome = "failed"
+    rows: list[ResourceState] = []
     try:
-        if not _before(plan, ledger.fold):
+        if not migration.before:
             _refuse_rows(plan, ledger.fold)  # again, now that nobody else writes
             ring = _ring(store, owner.app, password) if opened else None
             rows = _rows(migration, ledger.fold, ledger.run, store.clock.now(), ring, opened)
             ledger.backup("before a migration")
             await ledger.intend([*_scope_ops(migration, ledger.fold, ledger.run, store.clock.now()), *map(Put, rows)])
-        else:
-            rows = []
-        outcome = "done"
     except BaseException as error:
-        ledger.close(outcome=outcome, counts={}, failures=[[str(plan.into), safe_text(error, 300)]])
+        ledger.close(outcome="failed", counts={}, failures=[[str(plan.into), safe_text(error, 300)]])
         raise
-    run = ledger.run
-    ledger.close(outcome=outcome, counts={"migrate": len(rows)}, failures=[])
+    ledger.close(outcome="done", counts={}, failures=[])
     verify(store.read_fold(owner), plan.into, rows)
-    return run
+    return migration.before or ledger.run
 
 
 def verify(fold: Fold, into: ScopePath, rows: list[ResourceState]) -> None:

@@ -63,7 +63,7 @@ def migrate(
         )
     notes = migrating.know_kinds(given.project)
     migration = migrating.prepare(given.store, path.absolute(), ScopePath.parse(into), given.options(), account=account)
-    if not json_ and not migration.before:
+    if not json_ and not migration.done:
         _show(given, migration, notes)
     run = migration.before
     if not dry_run:
@@ -129,7 +129,7 @@ def _document(migration: Migration, notes: list[str], *, dry_run: bool, run: str
         "target": migration.target.to_json() if migration.target else None,
         "dry_run": dry_run,
         "run": run,
-        "already_done": bool(migration.before),
+        "already_done": migration.done,
         "secrets": len(plan.hidden),
         "resources": [
             {
@@ -153,7 +153,7 @@ def _closing(migration: Migration, *, dry_run: bool, run: str) -> str:
     former = sum(row.found.former for row in plan.rows)
     count = counted(len(plan.rows) - former, "resource") + (f" and {former} former ones" if former else "")
     place = safe_text(plan.source.place)
-    if migration.before:
+    if migration.done:
         return f"{place} was migrated into {plan.into} already, in {run}: nothing was done\n"
     if dry_run:
         return f"{count} would come from {place} into {plan.into}; nothing was written\n"

@@ -1,0 +1,61 @@
+"""Which tool's state lies at a path, and reading it.
+
+Neighbours: `flat` and `typescript` are the readers, `operations.migrating` asks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alchemy.errors import UsageError
+from alchemy.model import strict
+from alchemy.model.text import safe_text
+from alchemy.operations.imports.flat import read_flat
+from alchemy.operations.imports.source import Source
+from alchemy.operations.imports.typescript import read_tree
+from alchemy.store.files import Files
+
+FLAT = "state.json"
+
+
+def read_source(path: Path) -> Source:
+    """What lies at `path`: a flat file, a directory with one, or a tree. UsageError when it is none of them."""
+    shown = safe_text(path)
+    if not path.exists():
+        raise UsageError(f"there is nothing at {shown}", hint="name the file or directory to migrate from")
+    if path.is_file():
+        return read_flat(Files().read(path), path)
+    if _is_ours(path):
+        raise UsageError(
+            f"{shown} is state of this tool already",
+            hint="`alchemy scope migrate --to r2` (or `--to file`) moves all of it to another store",
+        )
+    flat = path / FLAT
+    if _is_flat(flat):
+        return read_flat(Files().read(flat), flat)
+    return read_tree(path)
+
+
+def _is_flat(file: Path) -> bool:
+    """A document with `resources`, whole or not: what cannot be read has to be told about."""
+    if not file.is_file():
+        return False
+    data = Files().read(file)
+    try:
+        body = strict.parse(data)
+    except strict.NotStrict:
+        return b'"resources"' in data
+    return isinstance(body, dict) and "resources" in body
+
+
+def _is_ours(path: Path) -> bool:
+    return any(next(path.glob(f"{above}journal/*.jsonl"), None) is not None for above in ("", "*/", "*/*/"))
+
+
+def flat_state_line(root: Path) -> str:
+    """What every command says about a flat `state.json` at the root of the state directory; "" when there is none."""
+    file = root / FLAT
+    if not file.is_file():
+        return ""
+    shown = safe_text(file)
+    return f"{shown} is flat state, which is not read: `alchemy scope migrate {shown} --into my-app/prod` brings it in"
