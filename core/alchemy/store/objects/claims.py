@@ -133,3 +133,15 @@ class Own:
     def is_ours(self, found: Found) -> bool:
         """An earlier write of this claim, which arrived late."""
         return not is_free(found) and decode_claim(self.claim.path, found.body).id == self.claim.id
+
+
+def break_claim(keys: Keys, path: ScopePath, session: str) -> Steps[None]:
+    """By force: the claim of `session` on `path` becomes free. Anybody else's stays."""
+    while True:
+        found: Found | None = yield Get(keys.lock(path))
+        if found is None or is_free(found) or decode_claim(str(path), found.body).session != session:
+            return
+        try:
+            yield Replace(keys.lock(path), encode_free(), found.etag)
+        except (Changed, Unknown):
+            yield Pause(1.0)

@@ -30,36 +30,36 @@ class InTheWay:
 
 
 @dataclass(slots=True)
-class _Watch:
+class Watch:
+    """What was seen of a claim: unchanged since `since`; `moved` is when a change was last seen, None for never."""
+
     etag: str
     tail: str  # key of the newest record of the path's own journal
     since: float
+    moved: float | None = None
 
 
 class Watcher:
     """Tells dead claims from live ones, by watching them. `gone` may know at once: a process of this machine."""
 
     def __init__(self, keys: Keys, limits: Limits, gone: Callable[[Claim], bool]) -> None:
+        self.watches: dict[ScopePath, Watch] = {}
         self._keys = keys
         self._limits = limits
         self._gone = gone
-        self._watches: dict[ScopePath, _Watch] = {}
 
     def is_dead(self, path: ScopePath, found: Found, asked: float) -> Steps[bool]:
         """`found` is the answer to a question of the time `asked`. A journal that goes on is life, too."""
         if self._gone(decode_claim(str(path), found.body)):
             return True
-        watch = self._watches.get(path)
-        if watch is not None and watch.etag == found.etag:
-            if asked - watch.since < self._limits.lease:
-                return False
-            tail = yield from self._tail(path, watch.tail)
-            if tail == watch.tail:
-                return True
-        else:
-            tail = yield from self._tail(path, watch.tail if watch else "")
+        watch = self.watches.get(path)
+        if watch is not None and watch.etag == found.etag and asked - watch.since < self._limits.lease:
+            return False
+        tail = yield from self._tail(path, watch.tail if watch else "")
+        if watch is not None and (watch.etag, watch.tail) == (found.etag, tail):
+            return True
         now: float = yield Pause()
-        self._watches[path] = _Watch(found.etag, tail, now)
+        self.watches[path] = Watch(found.etag, tail, now, now if watch else None)
         return False
 
     def _tail(self, path: ScopePath, after: str) -> Steps[str]:

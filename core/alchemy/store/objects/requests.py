@@ -7,7 +7,7 @@ A step is a generator that yields requests and is sent the answers; Taken, Chang
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from alchemy.store.clock import Clock
 from alchemy.store.objects.port import Objects
 
 T = TypeVar("T")
+R = TypeVar("R")
 ABREAST = 8  # objects read at a time
 
 
@@ -114,7 +115,7 @@ def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event
         case Get(key):
             return objects.get(key)
         case Fetch(keys):
-            return _abreast(objects.get, keys)
+            return abreast(objects.get, keys)
         case List(prefix, after):
             return objects.list(prefix, after=after)
         case Folders(prefix):
@@ -127,7 +128,8 @@ def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event
             return clock.elapsed()
 
 
-def _abreast(read: Callable[[str], Any], keys: tuple[str, ...]) -> list[Any]:
+def abreast(read: Callable[[str], R], keys: Sequence[str]) -> list[R]:
+    """Several readings at a time, in threads."""
     if len(keys) <= 1:
         return [read(key) for key in keys]
     with ThreadPoolExecutor(min(ABREAST, len(keys)), thread_name_prefix="objects") as pool:

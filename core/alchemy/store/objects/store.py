@@ -1,0 +1,280 @@
+"""The store in a bucket: objects that are created once, claims with heartbeats, and nothing of it on this machine.
+
+Neighbours: `store` (one level up) is the contract; `medium`, `locks`, `reading`, `verdicts`, `scopes` do the work.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from alchemy.errors import AlchemyError, StorageFailed
+from alchemy.model.fold import Fold
+from alchemy.model.locks import LockView
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Op, Record
+from alchemy.model.text import safe_text
+from alchemy.model.values import Holder, ScopeKind
+from alchemy.store.backups import BACKUP
+from alchemy.store.clock import Clock
+from alchemy.store.journal import Journal
+from alchemy.store.layout import Layout
+from alchemy.store.objects.bucket import Bucket
+from alchemy.store.objects.claims import break_claim, is_free
+from alchemy.store.objects.holding import fenced
+from alchemy.store.objects.keys import Keys
+from alchemy.store.objects.limits import Limits
+from alchemy.store.objects.locks import ObjectLocks
+from alchemy.store.objects.log import Log
+from alchemy.store.objects.medium import lost_journal, open_remote
+from alchemy.store.objects.port import Objects
+from alchemy.store.objects.probe import admit
+from alchemy.store.objects.reading import ObjectReader, RunIndex
+from alchemy.store.objects.requests import abreast, perform
+from alchemy.store.objects.scopes import Scopes
+from alchemy.store.objects.settings import BucketSettings
+from alchemy.store.objects.verdicts import Verdicts
+from alchemy.store.objects.writes import create_whole, put_whole
+from alchemy.store.store import Lease, Reader, Store
+
+_MARK = re.compile(r"(state-[0-9TZ-]+\.json)\.([a-z]+)")
+
+
+class ObjectStore(Store):
+    """`root` is the state directory on this machine, for spills. `beats`: a client of its own for heartbeats.
+
+    `admit`, called before the first write, finds out whether the place keeps its word, and returns what to use of it.
+    """
+
+    remote = True
+
+    def __init__(
+        self,
+        objects: Objects,
+        root: Path,
+        session: str = "",
+        *,
+        prefix: str = "",
+        beats: Objects | None = None,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        admit: Callable[[], tuple[Objects, Objects]] | None = None,
+    ) -> None:
+        self.session = session
+        self.clock = clock or Clock()
+        self.root = root
+        self.keys = Keys(prefix)
+        self.limits = limits or Limits()
+        self._admit = admit
+        self._journals: dict[ScopePath, Journal] = {}
+        self._opened: dict[ScopePath, Fold] = {}
+        self._use(objects, beats or objects)
+
+    def _use(self, objects: Objects, beats: Objects) -> None:
+        self.objects = objects
+        given = (self.keys, self.clock)
+        self._runs: dict[str, RunIndex] = {}
+        self._scopes = Scopes(objects, *given, self._opened)
+        self._verdicts = verdicts = Verdicts(objects, *given, self.limits, self.session)
+        self._locks = ObjectLocks(objects, beats, *given, self.limits, self.session, self._lost, verdicts.changed)
+
+    @property
+    def place(self) -> str:
+        return self.objects.place
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        if self._admit is not None:
+            self._use(*self._admit())
+            self._admit = None
+
+    async def acquire(
+        self,
+        path: ScopePath,
+        *,
+        owner: ScopePath | None = None,
+        timeout: float,
+        held: Collection[ScopePath] = (),
+        waiting: Callable[[str], None] | None = None,
+    ) -> Lease:
+        return await self._locks.acquire(path, owner=owner, timeout=timeout, held=held, waiting=waiting)
+
+    def _lost(self, path: ScopePath) -> None:
+        """A heartbeat found that a claim is not ours any more: the runs it was for start nothing more."""
+        for owner, journal in list(self._journals.items()):
+            if path.holds(owner):
+                journal.fail(fenced(owner))
+
+    def open_journal(
+        self,
+        path: ScopePath,
+        *,
+        holder: Callable[[int], Holder],
+        ops: Callable[[Fold], Sequence[Op]],
+        body: dict[str, Any],
+        refuse: Callable[[Fold], None] | None = None,
+        seen: int | None = None,
+    ) -> Journal:
+        journal = open_remote(
+            self.objects,
+            self.keys,
+            self.clock,
+            self.limits,
+            Layout(self.root),
+            path,
+            session=self.session,
+            holder=holder,
+            ops=ops,
+            body=body,
+            refuse=refuse,
+            seen=seen,
+            closed=lambda: self._closed(path),
+        )
+        self._journals[path], self._opened[path] = journal, journal.fold
+        self._scopes.changed()
+        return journal
+
+    def _closed(self, path: ScopePath) -> None:
+        self._journals.pop(path, None)
+        self._opened.pop(path, None)
+        self._scopes.changed()
+
+    def free(self, path: ScopePath, session: str) -> None:
+        perform(self.objects, self.clock, break_claim(self.keys, path, session))
+        self._verdicts.changed()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def owners(self) -> list[str]:
+        return self._scopes.owners()
+
+    def has_journal(self, path: ScopePath | str) -> bool:
+        return self._scopes.has_journal(_parse(path))
+
+    def reader(self, path: ScopePath | str) -> Reader:
+        return ObjectReader(self.objects, self.keys, self.clock, path)
+
+    def read_fold(self, path: ScopePath | str) -> Fold:
+        log = Log(self.keys, path)
+        perform(self.objects, self.clock, log.load())
+        error = lost_journal(self.objects, self.keys, log.fold)
+        if error is not None:
+            raise error
+        return log.fold
+
+    def lost_records(self, fold: Fold, *, thorough: bool) -> AlchemyError | None:
+        return lost_journal(self.objects, self.keys, fold)
+
+    def epochs(self, path: ScopePath | str) -> list[int]:
+        return self._index(path).epochs()
+
+    def read_epoch(self, path: ScopePath | str, epoch: int) -> list[Record]:
+        return self._index(path).records(epoch)
+
+    def _index(self, path: ScopePath | str) -> RunIndex:
+        return self._runs.setdefault(str(path), RunIndex(self.objects, self.keys, self.clock, path))
+
+    def lock_view(self, path: ScopePath | str) -> LockView:
+        return self._verdicts.view(str(_parse(path)))
+
+    def lock_views(self) -> list[LockView]:
+        return self._verdicts.views()
+
+    # -- scopes as names ----------------------------------------------------------------------------------------
+
+    def stored_kind(self, path: ScopePath) -> ScopeKind | None:
+        return self._scopes.kind(path)
+
+    def siblings(self, path: ScopePath) -> list[str]:
+        return self._scopes.siblings(path)
+
+    def ensure_application(self, path: ScopePath) -> None:
+        """Whatever lies below it makes it known."""
+
+    def forget(self, path: ScopePath) -> None:
+        """Newest record first, so that what is left when this is cut off is still a journal."""
+        if path.parent is None:
+            return
+        whole = self.keys.scope(path)
+        for prefix in (self.keys.journal(path), self.keys.snapshots(path), whole):
+            for item in reversed(self.objects.list(prefix)):
+                self.objects.delete(item.key)
+        locks = [item for item in self.objects.list(self.keys.below_lock(path)) if is_free(item)]
+        locks += [item for item in self.objects.list(self.keys.lock(path)) if is_free(item)]
+        for item in locks:  # of a test: nobody takes its path ever again
+            self.objects.delete(item.key)
+        self._runs.pop(str(path), None)
+        self._closed(path)
+        self._verdicts.changed()
+
+    # -- backups, audit -----------------------------------------------------------------------------------------
+
+    def backups(self, path: ScopePath | str) -> list[str]:
+        return [name for name in self._names(self.keys.backups(path)) if BACKUP.fullmatch(name)]
+
+    def _names(self, folder: str) -> list[str]:
+        return [item.key[len(folder) :] for item in self.objects.list(folder)]
+
+    def read_backup(self, path: ScopePath | str, name: str, *, head: int = 0) -> tuple[bytes, int]:
+        found = self.objects.get(self.keys.backups(path) + name)
+        if found is None:
+            raise FileNotFoundError(name)
+        return (found.body[:head] if head else found.body), len(found.body)
+
+    def create_backup(self, path: ScopePath | str, name: str, data: bytes) -> None:
+        if not perform(self.objects, self.clock, create_whole(self.keys.backups(path) + name, data, self.limits)):
+            raise FileExistsError(name)
+
+    def remove_backup(self, path: ScopePath | str, name: str) -> None:
+        self.objects.delete(self.keys.backups(path) + name)
+
+    def mark_backup(self, path: ScopePath | str, name: str, mark: str, text: str | None) -> None:
+        key = f"{self.keys.backups(path)}{name}.{mark}"
+        if text is None:
+            self.objects.delete(key)
+        else:
+            perform(self.objects, self.clock, put_whole(key, text.encode("utf-8", "replace"), self.limits))
+
+    def backup_marks(self, path: ScopePath | str) -> dict[tuple[str, str], str]:
+        folder = self.keys.backups(path)
+        marks = [found for name in self._names(folder) if (found := _MARK.fullmatch(name))]
+        bodies = abreast(self.objects.get, [folder + mark[0] for mark in marks])
+        pairs = zip(marks, bodies, strict=True)
+        return {(mark[1], mark[2]): found.body.decode("utf-8", "replace") for mark, found in pairs if found}
+
+    def audit(self, entry: dict[str, Any]) -> None:
+        at = self.clock.now()
+        data = orjson.dumps({**entry, "at": at}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        key = f"{self.keys.audit}{at.replace(':', '-').replace('.', '-')}-{os.urandom(4).hex()}.json"
+        if not perform(self.objects, self.clock, create_whole(key, data, self.limits)):
+            raise StorageFailed(f"{safe_text(key)} is there already", hint="run the same command again")
+
+    def audits(self) -> list[dict[str, Any]]:
+        found = []
+        for body in abreast(self.objects.get, [item.key for item in self.objects.list(self.keys.audit)]):
+            with suppress(orjson.JSONDecodeError):
+                entry = orjson.loads(body.body) if body else None
+                if isinstance(entry, dict):
+                    found.append(entry)
+        return found
+
+
+def _parse(path: ScopePath | str) -> ScopePath:
+    return path if isinstance(path, ScopePath) else ScopePath.parse(path)
+
+
+def bucket_store(settings: BucketSettings, root: Path, session: str = "", clock: Clock | None = None) -> ObjectStore:
+    """Nothing is sent yet; before the first write the bucket is tried, unless that is remembered in it."""
+
+    def admitted() -> tuple[Objects, Objects]:
+        bucket = admit(Bucket(settings))
+        return bucket, Bucket(bucket.settings)
+
+    return ObjectStore(Bucket(settings), root, session, prefix=settings.prefix, clock=clock, admit=admitted)
