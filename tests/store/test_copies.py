@@ -10,6 +10,7 @@ import pytest
 
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Fold
+from alchemy.store import identity
 from alchemy.store.backups import BACKUP, TOOL, backup_name, read_backup, write_backup
 from alchemy.store.copies import newest_snapshot, write_snapshot
 from alchemy.store.local import LocalStore
@@ -49,6 +50,8 @@ def test_a_backup_says_what_it_holds_before_it_holds_it(stage: Stage) -> None:
         "scope": "my-app/prod",
         "taken": AT,
         "reason": "before R-2",
+        "by": f"{identity.user()}@{identity.host()}",
+        "lineage": fold.lineage,
         "seq": fold.seq,
         "epoch": 1,
         "serial": fold.serial,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine.calls import Calls, describe
@@ -167,6 +168,11 @@ class Run:
         if file:
             self.emit(BackupTaken(str(self.ledger.path), file, f"before {self.ledger.run}"), durable=True)
 
+    def stamped(self, row: ResourceState) -> ResourceState:
+        """As written by this run, now."""
+        now = self.ledger.store.clock.now()
+        return replace(row, run=self.ledger.run, updated_at=now, created_at=row.created_at or now)
+
     def context(self, row: ResourceState) -> Context:
         return Context(
             row.physical_name,
@@ -198,6 +204,8 @@ class Run:
                 declared=declared,
             )
         finally:
+            if ledger.warning:
+                self.emit(Noted(str(ledger.path), ledger.warning, "warning"))
             await self.session.end(ledger.path)
             total = len(ledger.fold.resources)
             failures = [list(pair) for pair in self.failures]

@@ -1,25 +1,30 @@
 """Backups: one self-contained file a stage, indented JSON that one can read, copy and mail, so that people can go back.
 
-Written here, through whichever store; `operations.restoring` goes back to one. Never changed once written.
+Written, found, checked and thinned out here, through whichever store. Never changed once written. Neighbours:
+`model.backup` reads one strictly, `model.retention` says which stay, `operations.restoring` goes back to one.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
+from alchemy.errors import StateInvalid, StorageFailed
+from alchemy.model.backup import BACKUP as BACKUP
+from alchemy.model.backup import Backup, BadBackup, Header, newest_first, read_head, read_whole
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
+from alchemy.model.retention import Kept, Pruning, plan_pruning
+from alchemy.model.text import safe_text
 from alchemy.model.values import FORMAT
+from alchemy.store import identity
 from alchemy.store.store import Store
 
-BACKUP = re.compile(r"state-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})-(\d{3})Z\.json")
-HEAD = 2000  # bytes of a backup that hold its header
+HEAD = 4096  # bytes of a backup that hold its header
+PIN = "pin"  # the mark of a backup that is never removed
 TOOL = "alchemy 0.1.0"
-_SERIAL = re.compile(rb'"serial": (\d+)')
 
 
 def backup_name(at: str) -> str:
@@ -33,6 +38,7 @@ def encode_backup(fold: Fold, at: str, reason: str, *, note: str = "") -> bytes:
     header: dict[str, Any] = {"format": FORMAT, "type": "backup", "scope": fold.path, "taken": at, "reason": reason}
     if note:
         header["note"] = note
+    header |= {"by": f"{identity.user()}@{identity.host()}", "lineage": fold.lineage}
     header |= {"seq": fold.seq, "epoch": fold.epoch, "serial": fold.serial, "tool": TOOL}
     header |= {"counts": {"resources": len(fold.resources), "scopes": len(fold.scopes)}, "sha256": digest(state)}
     return orjson.dumps({**header, "state": state}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -72,9 +78,85 @@ def last_serial(store: Store, path: ScopePath | str) -> int:
     names = store.backups(path)
     if not names:
         return -1
-    data, _ = store.read_backup(path, names[-1])
-    found = _SERIAL.search(data[:HEAD])
-    return int(found[1]) if found and data.endswith(b"\n}\n") else -1  # a kill in the middle leaves no such end
+    data, size = store.read_backup(path, names[-1])
+    header = read_head(names[-1], data[:HEAD], size)
+    whole = header is not None and not header.problem and data.endswith(b"\n}\n")  # a kill leaves no such end
+    return header.serial if header is not None and whole else -1
+
+
+def headers(store: Store, path: ScopePath | str) -> list[Header]:
+    """Of every backup, newest first: a damaged one says so in its header."""
+    return newest_first(_header(store, path, name) for name in store.backups(path))
+
+
+def _header(store: Store, path: ScopePath | str, name: str) -> Header:
+    size = 0
+    try:
+        data, size = store.read_backup(path, name, head=HEAD)
+        found = read_head(name, data, size)
+        if found is None:  # laid out by somebody else, or torn
+            whole, size = store.read_backup(path, name)
+            found = read_whole(name, whole, str(path)).header
+        return found
+    except BadBackup as error:
+        return Header(name, size=size, problem=str(error))
+    except (StorageFailed, StateInvalid, FileNotFoundError) as error:
+        return Header(name, problem=f"it cannot be read: {safe_text(error, 200)}")
+
+
+def read_valid(store: Store, path: ScopePath | str, name: str) -> Backup:
+    """BadBackup when it is not whole, or of another scope. FileNotFoundError when it is not there."""
+    try:
+        data, _ = store.read_backup(path, name)
+    except (StorageFailed, StateInvalid) as error:
+        raise BadBackup(f"it cannot be read: {safe_text(error, 200)}") from error
+    return read_whole(name, data, str(path))
+
+
+def problem_of(store: Store, path: ScopePath | str, name: str) -> str:
+    """Why nobody can go back to it; empty when it is whole."""
+    try:
+        read_valid(store, path, name)
+    except BadBackup as error:
+        return str(error)
+    except FileNotFoundError:
+        return "it is gone"
+    return ""
+
+
+def pins(store: Store, path: ScopePath | str) -> dict[str, str]:
+    """{name: why} of those that are never removed."""
+    return {name: text for (name, mark), text in store.backup_marks(path).items() if mark == PIN}
+
+
+def plan_prune(store: Store, path: ScopePath | str, *, thorough: bool) -> Pruning:
+    """What the store's rules keep, and what not. `thorough`: each is read whole, so that none damaged counts."""
+    pinned = pins(store, path)
+    found = []
+    for header in headers(store, path):
+        problem = header.problem or (problem_of(store, path, header.file) if thorough else "")
+        kept = Kept(header.file, header.seq, header.taken, header.file in pinned, not problem, header.lineage)
+        found.append(kept)
+    return plan_pruning(found, store.retention)
+
+
+def prune_after(store: Store, path: ScopePath | str, name: str) -> tuple[str, ...]:
+    """At the end of a run that wrote `name`: removes what no rule keeps. StateInvalid when the new one is not whole.
+
+    What it removed. The new one was read back, so it is the newest valid one, and it stays.
+    """
+    if len(store.backups(path)) <= store.retention.last:
+        return ()
+    problem = problem_of(store, path, name)
+    if problem:
+        raise StateInvalid(
+            f"no backup of {path} is removed: the new one, {name}, is damaged: {problem}",
+            hint=f"`alchemy scope backups {path} --verify` shows which ones are whole",
+        )
+    removed = tuple(each for each in plan_prune(store, path, thorough=False).remove if each != name)
+    for each in removed:
+        store.remove_backup(path, each)
+    return removed
 
 
 def read_backup(data: bytes) -> dict[str, Any]:

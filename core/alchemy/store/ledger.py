@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.errors import AlchemyError, LockHeld, StateInvalid
-from alchemy.model.events import Event
+from alchemy.model.events import Event, Noted
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
-from alchemy.store.backups import last_serial, write_backup
+from alchemy.store.backups import last_serial, prune_after, write_backup
 from alchemy.store.journal import Journal
 from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
@@ -56,7 +56,10 @@ class Ledger:
         self.mutated = False  # a row changed in this run, apart from the opener's
         self._journal: Journal | None = None
         self._leases: list[Lease] = []
+        self.warning = ""  # what went wrong at the end and is no reason to fail
         self._backed_up = False
+        self._backup = ""  # the newest that this run wrote
+        self._pid = os.getpid()
         self._round: asyncio.Task[None] | None = None
         self._round_ops: list[Op] = []
 
@@ -81,11 +84,13 @@ class Ledger:
         lock_path: ScopePath | None = None,
         held_by_person: bool = False,
         beginning: Beginning | None = None,
+        refuse: Callable[[Fold], None] | None = None,
     ) -> Ledger:
         """Takes the lock, then the next epoch. `lock_path`: a nested path that is named in the lock as well.
 
         LockHeld also while a person keeps runs out (`scope lock`), unless `held_by_person`: the caller changes that.
         `beginning`: of a journal in the place of the one that is there, which is set aside; with it nobody is refused.
+        `refuse` sees what is stored before the epoch is claimed, and may raise.
         """
         leases: list[Lease] = []
         if locking:
@@ -93,7 +98,7 @@ class Ledger:
             owner = path if wanted != path else None
             leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=waiting)]
         try:
-            given = (store, path, kind, leases, purpose, target, held_by_person, beginning)
+            given = (store, path, kind, leases, purpose, target, held_by_person, beginning, refuse)
             # A bucket is far away: other scopes of the program go on meanwhile.
             opened = await asyncio.to_thread(cls._open, *given) if store.remote else cls._open(*given)
         except BaseException:
@@ -113,6 +118,7 @@ class Ledger:
         target: str,
         held_by_person: bool,
         beginning: Beginning | None,
+        refuse_more: Callable[[Fold], None] | None,
     ) -> Ledger:
         clock = store.clock
 
@@ -122,6 +128,8 @@ class Ledger:
         def refuse(fold: Fold) -> None:
             if not held_by_person:
                 refuse_held(fold, clock.now())
+            if refuse_more is not None:
+                refuse_more(fold)
 
         def ops(fold: Fold) -> Sequence[Op]:
             stored = fold.scopes.get(str(path))
@@ -209,24 +217,35 @@ class Ledger:
         assert ack is not None
         await asyncio.wrap_future(ack)
 
-    def backup(self, reason: str) -> str:
+    def backup(self, reason: str, *, always: bool = False) -> str:
         """Before the first change of a run: a copy of what was, unless the newest copy is of the same serial.
 
-        Returns the file's name, or "" when none was needed.
+        Returns the file's name, or "" when none was needed. `always`: one with this reason, whatever there is.
         """
-        if self._backed_up:
+        if self._backed_up and not always:
             return ""
         file = ""
-        if self.fold.resources and last_serial(self.store, self.path) != self.fold.serial:
-            file = write_backup(self.store, self.fold, reason)
+        if always or (self.fold.resources and last_serial(self.store, self.path) != self.fold.serial):
+            self._backup = file = write_backup(self.store, self.fold, reason)
         self._backed_up = True
         return file
+
+    def _prune(self) -> None:
+        """Old backups go when there is a new one; what keeps them from going is told and keeps nothing else."""
+        if not self._backup or self.failure is not None or os.getpid() != self._pid:
+            return
+        try:
+            prune_after(self.store, self.path, self._backup)
+        except (AlchemyError, OSError) as error:
+            self.warning = f"old backups are not removed: {safe_text(error, 300)}"
+            self.emit(Noted(str(self.path), self.warning, "warning"))
 
     def close(self, *, outcome: str, counts: dict[str, int], failures: list[list[str]], declared: Any = None) -> None:
         """Writes the release, the views and (after a stage's first mutating run) a backup; gives the lock back.
 
         Synchronous: also the exit path of a program that never finalized. Raises what kept it from being written.
         """
+        self._prune()
         journal, self._journal = self._journal, None
         leases, self._leases = self._leases, []
         if journal is None:

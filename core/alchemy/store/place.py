@@ -31,4 +31,6 @@ def find_store(project: Project, given: Path | str | None = None) -> Store:
             f"{names} asks for state in object storage, which this version does not have yet",
             hint='unset it, or say that local files are meant: state_store = "file" in [tool.alchemy]',
         )
-    return LocalStore(Layout(directory), session)
+    store = LocalStore(Layout(directory), session)
+    store.retention = project.retention
+    return store

@@ -17,6 +17,7 @@ from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
+from alchemy.model.retention import Retention
 from alchemy.model.values import Holder, ScopeKind
 from alchemy.store.clock import Clock
 
@@ -68,6 +69,7 @@ class Store(ABC):
     clock: Clock
     root: Path  # the state directory on this machine: with a bucket only for spills and the local cloud
     remote: bool = False
+    retention: Retention = Retention()  # which backups stay
 
     @property
     @abstractmethod

@@ -1,0 +1,272 @@
+"""What going back from the state of now to a state of then would do: rows that appear, vanish, change. Pure.
+
+Going back never forgets a call whose end nobody knows: such a row stays, so that the next run looks and nothing leaks.
+Neighbours: `consequences` puts it into words, `operations.restoring` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from alchemy.model import changes
+from alchemy.model.canonical import Json
+from alchemy.model.fold import Fold
+from alchemy.model.records import Drop, Op, Put
+from alchemy.model.values import ResourceState, ScopeState, Status
+
+MASKED = "•••"
+_SECRET, _EQUAL = "$secret", "$equal"  # how a sealed value stands in a row (docs/state-format.md)
+_UNSAID = frozenset(["verify", "run", "updated_at"])  # who wrote it last: no difference
+_SHOWN = (
+    *("status", "kind", "physical_name", "generation", "depends_on", "adopted", "protect", "retain", "kept"),
+    *("on_destroy", "timeout", "module", "account", "error"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One value of a row: `path` is `props.size`. `secret`: both sides are masked."""
+
+    path: str
+    now: Json
+    then: Json
+    in_now: bool = True
+    in_then: bool = True
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One resource. `name` and `status` are of the side that it is on, of now when it is on both."""
+
+    address: str
+    kind: str
+    name: str
+    status: Status
+    former: bool = False
+    remade: bool = False  # made anew in between: the object of then is not the one of now
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """From now to then, below `scope` (a scope, or one resource). What a restore would write is in `ops`."""
+
+    scope: str
+    owner: str
+    file: str
+    taken: str
+    serial_now: int
+    serial_then: int
+    appear: tuple[RowChange, ...] = ()
+    vanish: tuple[RowChange, ...] = ()
+    change: tuple[RowChange, ...] = ()
+    scopes_appear: tuple[str, ...] = ()
+    scopes_vanish: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()  # addresses that stay as they are: a call was announced, and its end is not known
+    consequences: tuple[str, ...] = ()  # sentences
+    damage: str = ""  # why the state of now cannot be read: what is compared is the best that is known of it
+    ops: tuple[Op, ...] = ()
+
+    @property
+    def same(self) -> bool:
+        """There is nothing to restore."""
+        return not self.ops and not self.damage
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        return len(self.appear), len(self.vanish), len(self.change)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is below the subject after going back: resources by key."""
+
+    resources: dict[str, ResourceState]
+    unfinished: tuple[str, ...]
+
+
+def inside(key: str, subject: str) -> bool:
+    """`key` is a scope path, an address, or the key of a former incarnation."""
+    return key == subject or key.startswith((f"{subject}/", f"{subject}\x00"))
+
+
+def go_back(now: Fold, then: Fold, subject: str) -> Rows:
+    """The rows of then, except where something is under way that then did not know."""
+    mine = {key: row for key, row in now.resources.items() if inside(key, subject)}
+    wanted = {key: row for key, row in then.resources.items() if inside(key, subject)}
+    known = {row.token for row in mine.values()}
+    found: dict[str, ResourceState] = {}
+    unfinished: list[str] = []
+    for key, row in wanted.items():
+        before = mine.get(key)
+        if row.former:  # still waiting; or current again, by an earlier restore; else its deletion was confirmed since
+            found |= {key: before} if before else {key: row} if row.token in known else {}
+        elif before is None:
+            found[key] = row
+        elif before.token == row.token:  # the same creation: what is known of its end stays known
+            began = row.status in (Status.CREATING, Status.REPLACING)
+            found[key] = before if began else row
+        elif before.status is Status.READY:
+            found[key] = row
+        elif before.status is Status.REPLACING and before.physical_name != row.physical_name:
+            # Beside the object of then: it is looked for, and deleted, like any incarnation that was replaced.
+            found[key], waiting = row, changes.as_former(before)
+            found[waiting.key] = waiting
+            unfinished.append(key)
+        else:  # the object of then was deleted before this call was announced
+            found[key] = before
+            unfinished.append(key)
+    tokens = {row.token for row in found.values() if not row.former}
+    names = {(row.kind, row.physical_name) for row in found.values() if not row.former}
+    for key, row in mine.items():
+        if key in found:
+            continue
+        if row.former:
+            again = row.token in tokens or (row.kind, row.physical_name) in names
+            found |= {} if again else {key: row}
+        elif row.status is not Status.READY:
+            found[key] = row
+            unfinished.append(key)
+    return Rows(found, tuple(sorted(unfinished)))
+
+
+def same_row(one: ResourceState, other: ResourceState) -> bool:
+    return _said(one) == _said(other)
+
+
+def _said(row: ResourceState) -> dict[str, Any]:
+    return {name: value for name, value in row.to_json().items() if name not in _UNSAID}
+
+
+def row_ops(now: Fold, rows: Rows, subject: str) -> Iterator[Op]:
+    """What differs only: each row that is set is looked at in the cloud by the next run."""
+    for key, row in rows.resources.items():
+        before = now.resources.get(key)
+        if before is None or not same_row(before, row):
+            yield Put(row if row.former else replace(row, verify=True))
+    for key, row in now.resources.items():
+        if inside(key, subject) and key not in rows.resources:
+            generation = row.generation if row.former else None
+            yield Drop(row.address, generation=generation, kind=row.kind, action="forget")
+
+
+def scope_ops(now: Fold, then: Fold, keys: Collection[str], subject: str) -> tuple[list[Op], list[Op]]:
+    """(those that are set, those that go). `keys` are of the resources that will be there.
+
+    The owner's own row stays, and is only told the target of then.
+    """
+    place = subject if subject in then.scopes else subject.rpartition("/")[0]
+    puts: list[Op] = []
+    for path, scope in then.scopes.items():
+        before = now.scopes.get(path)
+        if before is None and (inside(path, subject) or inside(place, path)):
+            puts.append(Put(scope))
+        elif before and inside(path, subject) and scope.target is not None and before.target != scope.target:
+            puts.append(Put(replace(before, target=scope.target)))
+    gone = [
+        path
+        for path in sorted(now.scopes, reverse=True)
+        if inside(path, subject) and path not in then.scopes and path != now.path
+    ]
+    return puts, [Drop(scope=path) for path in gone if not any(inside(key, path) for key in keys)]
+
+
+def compare(now: Fold, then: Fold, subject: str, file: str, taken: str) -> Comparison:
+    """Without words yet."""
+    rows = go_back(now, then, subject)
+    ops = [*row_ops(now, rows, subject)]
+    appear, vanish, change = [], [], []
+    for op in ops:
+        if isinstance(op, Put) and isinstance(op.row, ResourceState):
+            before = now.resources.get(op.row.key)
+            if before is not None:
+                change.append(_changed(before, op.row))
+            elif not op.row.former:
+                appear.append(_of(op.row))
+        elif isinstance(op, Drop):
+            key = op.address if op.generation is None else f"{op.address}\x00{op.generation}"
+            if op.generation is None:
+                vanish.append(_of(now.resources[key]))
+    puts, drops = scope_ops(now, then, rows.resources, subject)
+    made = [op.row.path for op in puts if isinstance(op, Put) and isinstance(op.row, ScopeState)]
+    return Comparison(
+        scope=subject,
+        owner=now.path,
+        file=file,
+        taken=taken,
+        serial_now=now.serial,
+        serial_then=then.serial,
+        appear=_sorted(appear),
+        vanish=_sorted(vanish),
+        change=_sorted(change),
+        scopes_appear=tuple(sorted(path for path in made if path not in now.scopes)),
+        scopes_vanish=tuple(sorted(op.scope for op in drops if isinstance(op, Drop))),
+        unfinished=rows.unfinished,
+        ops=(*puts, *ops, *drops),
+    )
+
+
+def _sorted(rows: list[RowChange]) -> tuple[RowChange, ...]:
+    return tuple(sorted(rows, key=lambda row: row.address))
+
+
+def _of(row: ResourceState, **more: Any) -> RowChange:
+    return RowChange(row.address, row.kind, row.physical_name, row.status, row.former, **more)
+
+
+def _changed(now: ResourceState, then: ResourceState) -> RowChange:
+    return _of(now, remade=now.token != then.token, fields=tuple(field_changes(now, then)))
+
+
+def field_changes(now: ResourceState, then: ResourceState) -> Iterator[FieldChange]:
+    """Each value that differs; sealed ones by their keyed hash, never opened."""
+    for difference in changes.compare(_shown(now), _shown(then)):
+        secret = isinstance(difference.before, _Sealed) or isinstance(difference.after, _Sealed)
+        before, after = (MASKED if secret else masked(side) for side in (difference.before, difference.after))
+        yield FieldChange(
+            difference.path,
+            before if difference.was else None,
+            after if difference.will else None,
+            difference.was,
+            difference.will,
+            secret,
+        )
+
+
+def _shown(row: ResourceState) -> dict[str, Any]:
+    plain = row.to_json()
+    out: dict[str, Any] = {name: plain[name] for name in _SHOWN if name in plain}
+    out |= {"props": _sealed(row.props), "outputs": _sealed(row.outputs)}
+    return out | ({"pending": _sealed(row.pending)} if row.pending is not None else {})
+
+
+class _Sealed:
+    """A secret: equal to another by its keyed hash, else by its ciphertext."""
+
+    def __init__(self, value: dict[str, Any]) -> None:
+        self._mark = str(value.get(_EQUAL) or value[_SECRET])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Sealed) and self._mark == other._mark
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _sealed(value: Json) -> Json:
+    if isinstance(value, dict):
+        if _SECRET in value:
+            return _Sealed(value)
+        return {key: _sealed(item) for key, item in value.items()}
+    return [_sealed(item) for item in value] if isinstance(value, list) else value
+
+
+def masked(value: Json) -> Json:
+    """`value` with every secret in it as dots."""
+    if isinstance(value, _Sealed) or (isinstance(value, dict) and _SECRET in value):
+        return MASKED
+    if isinstance(value, dict):
+        return {key: masked(item) for key, item in value.items()}
+    return [masked(item) for item in value] if isinstance(value, list) else value
