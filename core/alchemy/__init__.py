@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alchemy.engine.scope import Scope
     from alchemy.errors import (
         AlchemyError,
+        Ambiguous,
         CloudError,
         Fenced,
         Interrupted,
@@ -50,13 +51,14 @@ _HOME = {
     "ScopeState": "model.values",
     **dict.fromkeys(["D1Database", "Worker", "KVNamespace", "R2Bucket", "Queue"], "cloudflare"),
     **dict.fromkeys(
-        ["AlchemyError", "CloudError", "Fenced", "Interrupted", "InvalidName", "LockHeld", "NotYetKnown", "Refused"]
+        ["AlchemyError", "Ambiguous", "CloudError", "Fenced", "Interrupted", "InvalidName", "LockHeld", "NotYetKnown", "Refused"]
         + ["ResourceFailed", "RunFailed", "StateInvalid", "StorageFailed", "UnknownKind", "UsageError"],
         "errors",
     ),
 }
 __all__ = [
     "AlchemyError",
+    "Ambiguous",
     "CloudError",
     "Context",
     "D1Database",

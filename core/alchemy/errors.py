@@ -5,6 +5,8 @@ Neighbours: the command line turns these into one line on stderr and an exit cod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AlchemyError(Exception):
     """Root of the tree. `str(error)` names subject and cause, `error.hint` the next step."""
@@ -69,6 +71,22 @@ class Refused(AlchemyError):
     """What was asked differs from what was agreed: another target, another plan, a protected resource."""
 
     exit_code = 5
+
+
+class Ambiguous(AlchemyError):
+    """Several objects in the cloud could be one resource, and nothing tells which. Raised by a kind's `read`.
+
+    Stops that resource only; nothing is done to any of the `candidates` (names or ids).
+    """
+
+    def __init__(self, candidates: Sequence[str], *, decide: str = "delete those that are not it by hand") -> None:
+        self.candidates = tuple(candidates)
+        shown = ", ".join(repr(candidate) for candidate in self.candidates[:8])
+        more = f" and {len(self.candidates) - 8} more" if len(self.candidates) > 8 else ""
+        super().__init__(
+            f"{len(self.candidates)} objects in the cloud could be it: {shown}{more}; nothing was done to any: "
+            f"{decide}, then run the same command again"
+        )
 
 
 class CloudError(AlchemyError):

@@ -96,11 +96,18 @@ def _deletions(made: Run) -> list[Deletion]:
 
 
 def _counts(made: Run) -> Counter[str]:
-    counts: Counter[str] = Counter(str(change.action) for change in made.planned)
+    counts = Counter("verify" if _verified_first(change) else str(change.action) for change in made.planned)
     counts["failed"] += len(made.failures)
     for step in _deletions(made):
         counts["blocked" if step.blocked else str(step.action)] += 1
     return +counts
+
+
+def _verified_first(change: Change) -> bool:
+    """Nothing to change as far as the state knows; only the deploy looks whether the object is there."""
+    from alchemy.model.changes import unverified
+
+    return str(change.action) == "keep" and unverified(change.before)
 
 
 def _changes(made: Run) -> bool:
@@ -114,7 +121,7 @@ def _show(page: Page, made: Run, *, verbose: bool) -> None:
     page.say((f"  target: {made.session.target}", "dim"))
     for change in made.planned:
         action = str(change.action)
-        if action == "keep" and not verbose:
+        if action == "keep" and not verbose and not _verified_first(change):
             continue
         glyph, tone = sign(page.signs, action), TONES.get(action, "dim")
         kind = short_kind(change.kind)
@@ -134,7 +141,7 @@ def _show(page: Page, made: Run, *, verbose: bool) -> None:
 
 def count_line(counts: Counter[str]) -> str:
     """`2 to create, 1 to delete, 3 unchanged`."""
-    order = ("create", "adopt", "update", "replace", "delete", "forget")
+    order = ("create", "adopt", "update", "replace", "delete", "forget", "verify")
     words = [f"{counts[action]:,} to {action}" for action in order if counts[action]]
     words += [f"{counts[outcome]:,} {outcome}" for outcome in ("blocked", "failed") if counts[outcome]]
     if not words:

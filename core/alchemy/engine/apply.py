@@ -11,12 +11,11 @@ from typing import Any
 
 from alchemy.engine.calls import Stopped, describe, retrying, transient
 from alchemy.engine.deletion import delete_row, look, refuse_loss
-from alchemy.engine.props import Reference
+from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
 from alchemy.engine.validation import check_props
-from alchemy.errors import Refused, UsageError
-from alchemy.model.canonical import normalise
+from alchemy.errors import Ambiguous, Refused
 from alchemy.model.changes import Change, as_former, decide
 from alchemy.model.events import ChangeStarted
 from alchemy.model.naming import physical_name, plain_name
@@ -42,14 +41,9 @@ def _keep(run: Run, change: Change) -> dict[str, Any]:
         row = replace(change.before, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain)
         row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)
         run.before_change()
-        run.ledger.record([Put(_stamped(run, row), reason="declared again, or its flags or edges changed")])
+        run.ledger.record([Put(run.stamped(row), reason="declared again, or its flags or edges changed")])
     run.ended(change.address, change.kind, "keep", "done")
     return dict(change.before.outputs)
-
-
-def _stamped(run: Run, row: ResourceState) -> ResourceState:
-    now = run.ledger.store.clock.now()
-    return replace(row, run=run.ledger.run, updated_at=now, created_at=row.created_at or now)
 
 
 class _Work:
@@ -108,8 +102,7 @@ class _Work:
         wish = self.wish
         account = self.run.claim_target().account if type(self.resource).cloud else row.account
         row = replace(row, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain, account=account)
-        return _stamped(
-            self.run,
+        return self.run.stamped(
             replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module),
         )
 
@@ -133,16 +126,16 @@ class _Work:
         wish = self.wish
         name = self.own_name or row.physical_name  # an update may have renamed it
         done = replace(row, status=Status.READY, outputs=outputs, error="", pending=None, physical_name=name)
-        done = replace(done, props=wish.props, props_hash=wish.props_hash)
+        done = replace(done, props=wish.props, props_hash=wish.props_hash, verify=False)
         took = self.ledger.store.clock.elapsed() - self.started
-        self.ledger.record([Put(_stamped(self.run, done), "result", action, took=took)])
+        self.ledger.record([Put(self.run.stamped(done), "result", action, took=took)])
         self.run.ended(row.address, row.kind, action, "done", took=took)
         return outputs
 
     def _failed(self, row: ResourceState, action: str, error: Exception) -> None:
         """The intent stays, with the reason: the next run looks before it acts. A refused create made nothing."""
         took = self.ledger.store.clock.elapsed() - self.started
-        failed = _stamped(self.run, replace(row, error=describe(error)))
+        failed = self.run.stamped(replace(row, error=describe(error)))
         ops: list[Op] = [Put(failed, "failed", action, took=took)]
         if isinstance(error, Refused) and row.status is Status.CREATING:
             ops.append(Drop(row.address, kind=row.kind, action=str(Action.FORGET)))
@@ -159,8 +152,10 @@ class _Work:
             # Same token, same name: it may exist, made with the props of the row.
             old = replace(self._with_wish(before), status=status, error="")
             fresh = self._renamed(old)
-            if fresh or not type(self.resource).idempotent:
-                found = await self._try(lambda _: self._look(old), old)
+            if (fresh or not type(self.resource).idempotent) and not self.change.missing:
+                found, taken = await self._look_or_take(old, fresh and self.wish.adopt)
+                if taken is not None:
+                    return taken
                 if found is not None:
                     return await self._found(old, action, found)
             row = replace(old, props=self.wish.props, props_hash=self.wish.props_hash)
@@ -171,6 +166,17 @@ class _Work:
         row = self._numbered(row)
         await self._intend(row, action)
         return await self._create_announced(row, action)
+
+    async def _look_or_take(
+        self, row: ResourceState, named: bool
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """(found, taken over): where nobody can tell which it is, the program's new name with adopt=True says it."""
+        try:
+            return await self._try(lambda _: self._look(row), row), None
+        except Ambiguous:
+            if not named:
+                raise
+            return None, await self._adopt(row.generation)
 
     def _renamed(self, row: ResourceState) -> bool:
         return "name" in self.resource._fields and row.props.get("name") != self.wish.props.get("name")
@@ -199,7 +205,7 @@ class _Work:
                 found = await self._look(row)
                 if found is not None:
                     return found, True
-            return self._outputs(await call(self.run, self.resource.create, row)), False
+            return plain_outputs(self.resource, await call(self.run, self.resource.create, row)), False
 
         try:
             outputs, found = await self._try(attempt, row)
@@ -214,7 +220,7 @@ class _Work:
         self.run.before_change()
         if row.props_hash == self.wish.props_hash:
             return self._result(self._numbered(row), action, outputs)
-        made = _stamped(self.run, replace(self._numbered(row), status=Status.READY, outputs=outputs))
+        made = self.run.stamped(replace(self._numbered(row), status=Status.READY, outputs=outputs, verify=False))
         self.ledger.record([Put(made, reason="found after an interrupted create")])
         following = decide(made, self.wish)
         if following.action is Action.REPLACE:
@@ -224,7 +230,7 @@ class _Work:
     async def _look(self, row: ResourceState) -> dict[str, Any] | None:
         """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
         found = await look(self.run, type(self.resource).restore(row), row)
-        return None if found is None else self._outputs(found)
+        return None if found is None else plain_outputs(self.resource, found)
 
     async def _update(self, stored: ResourceState, as_before: ResourceState, action: str) -> dict[str, Any]:
         """`stored` is the row now; `as_before` what the object is believed to be."""
@@ -237,7 +243,7 @@ class _Work:
 
         async def attempt(_: int) -> dict[str, Any]:
             given = await call(self.run, lambda ctx: self.resource.update(ctx, before), row)
-            return self._outputs(given, stored.outputs)
+            return plain_outputs(self.resource, given, stored.outputs)
 
         try:
             outputs = await self._try(attempt, row)
@@ -247,10 +253,10 @@ class _Work:
             raise
         return self._result(row, action, outputs)
 
-    async def _adopt(self) -> dict[str, Any] | None:
+    async def _adopt(self, generation: int = 0) -> dict[str, Any] | None:
         """Takes over an object of the explicit or the plain name; None when there is none."""
         name = self.own_name or plain_name(self.wish.address, type(self.resource).name_limit)
-        row = replace(self._numbered(self._new_row(0, Status.READY, name)), adopted=True)
+        row = replace(self._numbered(self._new_row(generation, Status.READY, name)), adopted=True)
         found = await self._try(lambda _: self._look(row), row)
         if found is None:
             return None
@@ -290,11 +296,3 @@ class _Work:
             worth=transient,
             announce=self.run.retry(row.address, self.options.max_retries),
         )
-
-    def _outputs(self, given: Any, before: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Plain JSON, resources inside as their addresses; every declared output has a value, `before`'s if not new."""
-        if not isinstance(given, dict) and not hasattr(given, "items"):
-            raise UsageError(f"{self.resource.kind} returned {type(given).__name__} where outputs were expected")
-        plain = {k: v.address if isinstance(v, Resource | Reference) else v for k, v in given.items()}
-        known = {name: None for name, declared in self.resource._fields.items() if declared.is_output}
-        return {**known, **(before or {}), **normalise(plain, f"{self.wish.address} outputs")}

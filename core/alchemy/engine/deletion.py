@@ -12,9 +12,10 @@ from alchemy.engine import kinds
 from alchemy.engine.calls import Stopped, describe, retrying
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
-from alchemy.errors import CloudError, Fenced, Refused, StorageFailed
+from alchemy.errors import Ambiguous, CloudError, Fenced, Refused, StorageFailed
 from alchemy.model.canonical import normalise
 from alchemy.model.events import ChangeStarted
+from alchemy.model.naming import ownership_mark
 from alchemy.model.records import Drop, Op, Put
 from alchemy.model.text import safe_text
 from alchemy.model.values import Action, ResourceState, Status
@@ -55,11 +56,33 @@ async def look(run: Run, instance: Resource, row: ResourceState) -> Any:
     """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
     waited = 0.0
     while True:
-        found = await call(run, instance.read, row)
+        try:
+            found = await call(run, instance.read, row)
+        except Ambiguous as error:
+            raise Ambiguous(error.candidates, decide=_how_to_decide(instance)) from error
         if found is not None or waited >= type(instance).settle:
             return found
         await run.session.calls.pause(_LOOK_EVERY)
         waited += _LOOK_EVERY
+
+
+def _how_to_decide(instance: Resource) -> str:
+    by_hand = "delete those that are not it by hand"
+    return f"{by_hand}, or take over the right one with name= and adopt=True" if "name" in instance._fields else by_hand
+
+
+async def look_again(run: Run, instance: Resource, row: ResourceState) -> Any:
+    """For a row that may be older than the cloud: by its ids, else by the name that only we would have given."""
+    found = await look(run, instance, row)
+    if found is not None or not row.outputs or not marked(run, row):
+        return found
+    unseen = replace(row, outputs={})
+    return await call(run, type(instance).restore(unseen).read, unseen)
+
+
+def marked(run: Run, row: ResourceState) -> bool:
+    """The physical name was made by this stage for this incarnation."""
+    return row.physical_name.endswith(f"-{ownership_mark(run.ledger.fold.lineage, row.address, row.generation)}")
 
 
 async def delete_row(
@@ -77,7 +100,7 @@ async def delete_row(
         run.claim_target()
     clock = run.ledger.store.clock
     started = clock.elapsed()
-    unsure = row.status is not Status.READY or not row.outputs
+    unsure = row.status is not Status.READY or not row.outputs or row.verify
     current = stored or row
     intent = replace(current, status=Status.DELETING, error="", run=run.ledger.run, updated_at=clock.now())
     if run.session.calls.stopping.is_set():
@@ -92,7 +115,7 @@ async def delete_row(
     async def attempt(number: int) -> None:
         if unsure or number:
             try:
-                found = await look(run, instance, row)
+                found = await (look_again if row.verify else look)(run, instance, row)
             except Refused:
                 found = None  # what has the name is somebody else's: there is nothing of ours
             if found is None:
@@ -130,4 +153,5 @@ def _worth_another_try(error: BaseException) -> bool:
     """Deletes are repeated whatever went wrong, except where the program itself is wrong or access is refused."""
     if isinstance(error, CloudError):
         return error.transient or error.status == 409
-    return not isinstance(error, TypeError | AttributeError | NameError | Fenced | StorageFailed | Refused)
+    hopeless = TypeError | AttributeError | NameError | Fenced | StorageFailed | Refused | Ambiguous
+    return not isinstance(error, hopeless)

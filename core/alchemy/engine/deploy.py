@@ -7,7 +7,7 @@ Neighbours: `apply` carries out a change, `scope` collects the deployments.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import apply
@@ -17,9 +17,11 @@ from alchemy.engine.outputs import Unknown
 from alchemy.engine.props import Resolved, handles_in, resolve
 from alchemy.engine.resource import Resource
 from alchemy.engine.signals import halt
-from alchemy.errors import AlchemyError, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
+from alchemy.engine.verifying import verify
+from alchemy.errors import AlchemyError, Ambiguous, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
 from alchemy.model.canonical import digest, normalise
-from alchemy.model.changes import Change, decide
+from alchemy.model.changes import Change, decide, unverified
+from alchemy.model.records import Put
 from alchemy.model.values import Action, Desired, Status
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class Deployment:
             if isinstance(error, Fenced | StorageFailed) and self.run.ledger.failure is not None:
                 # The journal is closed to this run for good: said once, when the scope is left.
                 return Outcome("stopped", error)
+            if isinstance(error, Ambiguous):
+                self._note_doubt(error)
             outcome = Outcome("failed", error)
         action = outcome.action or (str(self.change.action) if self.change else "create")
         if outcome.state == "failed":
@@ -91,6 +95,13 @@ class Deployment:
         elif outcome.state == "skipped":
             self.run.ended(resource.address, resource.kind, action, "skipped", error=f"{outcome.root} failed")
         return outcome
+
+    def _note_doubt(self, error: Ambiguous) -> None:
+        """The row says why it waits for a person."""
+        row = self.run.ledger.row(self.resource.address)
+        if row is not None and self.run.ledger.writable:
+            self.run.before_change()
+            self.run.ledger.record([Put(self.run.stamped(replace(row, error=describe(error))))])
 
     async def _deploy(self) -> Outcome:
         resource, scope = self.resource, self.scope
@@ -110,7 +121,11 @@ class Deployment:
         if scope.phase == "read":
             return self._read()
         desired = self._desired(wanted)
-        self.change = change = decide(self.run.ledger.row(resource.address), desired)
+        row = self.run.ledger.row(resource.address)
+        self.change = change = decide(row, desired)
+        if row is not None and scope.phase == "up" and unverified(row) and row.kind == desired.kind:
+            row, missing = await verify(self.run, row, resource, desired, scope.options)
+            self.change = change = decide(row, desired, missing=missing)
         self.run.plan(change)
         if scope.phase != "up":
             if scope.phase == "plan":

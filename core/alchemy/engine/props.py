@@ -116,3 +116,12 @@ def revive(stored: Any) -> Any:
     if isinstance(stored, list):
         return [revive(item) for item in stored]
     return stored
+
+
+def plain_outputs(resource: Resource, given: Any, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Plain JSON, resources inside as their addresses; every declared output has a value, `before`'s if not new."""
+    if not isinstance(given, dict) and not hasattr(given, "items"):
+        raise UsageError(f"{resource.kind} returned {type(given).__name__} where outputs were expected")
+    plain = {k: v.address if isinstance(v, Resource | Reference) else v for k, v in given.items()}
+    known = {name: None for name, declared in resource._fields.items() if declared.is_output}
+    return {**known, **(before or {}), **normalise(plain, f"{resource.address} outputs")}

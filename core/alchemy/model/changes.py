@@ -37,12 +37,24 @@ class Change:
     diff: tuple[Difference, ...] = ()
     resume: bool = False
     save: bool = False  # action is keep, but flags or edges changed and the row is written
+    missing: bool = False  # the state has it, the cloud was asked and does not
 
 
-def decide(before: ResourceState | None, desired: Desired) -> Change:
-    """Shapes: the newest incarnation's row (or None) and the resolved wish. Never looks at the cloud."""
+def unverified(row: ResourceState | None) -> bool:
+    """Restored, migrated or rebuilt, and not looked up since: whether its object is there is not known."""
+    return row is not None and row.verify and row.status in (Status.READY, Status.UPDATING)
+
+
+def decide(before: ResourceState | None, desired: Desired, *, missing: bool = False) -> Change:
+    """Shapes: the newest incarnation's row (or None) and the resolved wish. Never looks at the cloud.
+
+    `missing`: somebody did, and the object of the row is not there.
+    """
 
     def change(action: Action, reason: str, *, resume: bool = False, save: bool = False) -> Change:
+        if unverified(before):
+            doubt = "to be verified: may be created again"
+            reason = doubt if action is Action.KEEP else f"{reason}; {doubt}"
         diff = tuple(differences(before.props if before else {}, desired)) if action != Action.KEEP else ()
         return Change(
             address=desired.address,
@@ -54,10 +66,13 @@ def decide(before: ResourceState | None, desired: Desired) -> Change:
             diff=diff,
             resume=resume,
             save=save,
+            missing=missing,
         )
 
     if before is None:
         return change(Action.ADOPT if desired.adopt else Action.CREATE, "not in the state yet")
+    if missing:
+        return change(Action.CREATE, "not found in the cloud after a restore", resume=True)
     if before.status is Status.CREATING:
         if before.kind != desired.kind:
             return change(Action.REPLACE, f"kind changed from {before.kind}", resume=True)

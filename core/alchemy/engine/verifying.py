@@ -1,0 +1,63 @@
+"""Looking up what a restored, rebuilt, migrated or recovered row says, before it is believed. Reads the cloud only.
+
+Neighbours: `deploy` asks for it before it decides, `deletion` looks by itself before it deletes such a row.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from alchemy.engine.calls import retrying, transient
+from alchemy.engine.deletion import look_again, marked
+from alchemy.engine.props import plain_outputs
+from alchemy.engine.resource import Resource
+from alchemy.engine.session import Run, call
+from alchemy.errors import Refused
+from alchemy.model.records import Put
+from alchemy.model.values import Desired, ResourceState, Status
+from alchemy.settings import Options
+
+
+async def verify(
+    run: Run, row: ResourceState, resource: Resource, wish: Desired, options: Options
+) -> tuple[ResourceState, bool]:
+    """(the row to go on from, its object is missing). Found: recorded with the outputs as they are now."""
+
+    async def attempt(_: int) -> Any:
+        return await look_again(run, type(resource).restore(row), row)
+
+    found = await retrying(
+        run.session.calls,
+        attempt,
+        retries=options.max_retries,
+        delay=options.retry_delay,
+        worth=transient,
+        announce=run.retry(row.address, options.max_retries),
+    )
+    adopted = row.adopted
+    if found is None and row.outputs and not marked(run, row):
+        found = await _under_its_name(run, row, resource, wish)
+        adopted = adopted or found is not None
+    if found is None:
+        # An object of its own from here on: nobody had it before us.
+        again = replace(row, status=Status.CREATING, outputs={}, pending=None, adopted=False, error="", created_at="")
+        return replace(again, token=uuid.uuid4().hex), True
+    outputs = plain_outputs(resource, found, row.outputs)
+    seen = replace(row, outputs=outputs, adopted=adopted, verify=False, error="")
+    run.before_change()
+    run.ledger.record([Put(run.stamped(seen), reason="found in the cloud after a restore")])
+    return seen, False
+
+
+async def _under_its_name(run: Run, row: ResourceState, resource: Resource, wish: Desired) -> Any:
+    """Another object has the explicit name that ours had: whose it is, only the program can say."""
+    unseen = replace(row, outputs={}, adopted=row.adopted or wish.adopt)
+    found = await call(run, type(resource).restore(unseen).read, unseen)
+    if found is not None and not unseen.adopted:
+        raise Refused(
+            f"{row.physical_name} exists, but is another object than the one in the restored state",
+            hint="take it over with adopt=True, or choose another name",
+        )
+    return found
