@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Record, Unreadable, decode
+from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode
+from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
 from alchemy.store.objects.keys import Keys, number
 from alchemy.store.objects.port import Found, Listed
@@ -99,7 +100,7 @@ class Log:
                 if found is None:
                     break  # there is a newer one by now
                 try:
-                    snapshot = decode_snapshot(key, found.body)
+                    snapshot = decode_snapshot(key, self.path, found.body)
                 except BadSnapshot as error:
                     self.notes.append(f"{safe_text(key)}: {error}")
                     continue
@@ -158,6 +159,11 @@ class Log:
         """What stands at a number; StateInvalid when it is no record, or another one's."""
         try:
             record, check = decode(body)
+        except Newer as error:
+            raise StateInvalid(
+                f"{safe_text(self._key(seq))} was written by a later version: {error}",
+                hint="nothing was changed; use the version that wrote it, or a later one",
+            ) from error
         except Unreadable as error:
             raise damaged(self._key(seq), str(error)) from error
         except BadLine as error:
@@ -177,7 +183,12 @@ class Log:
         if opens == (record.epoch == fold.epoch):
             how = "opened twice" if opens else "never opened"
             raise damaged(self._key(record.seq), f"epoch {record.epoch} was {how}")
-        fold.apply(record, check)
+        try:
+            rows, scopes = fold.apply(record, check)
+            for key in (*rows, *scopes):
+                refuse_misplaced(key, self.path)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # ours by its checksum, and by nothing else
+            raise damaged(self._key(record.seq), f"the checksum matches, and it is no record: {error}") from error
         self.remember(record)
         return True
 

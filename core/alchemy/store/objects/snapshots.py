@@ -14,8 +14,11 @@ import orjson
 
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
+from alchemy.model.records import Newer
+from alchemy.model.schema import check_holder
 from alchemy.model.text import safe_text
 from alchemy.model.values import FORMAT, Holder
+from alchemy.store.copies import read_snapshot
 
 _HEAD, _MIDDLE, _TAIL = b'{"r":', b',"c":"', b'"}\n'
 
@@ -47,22 +50,23 @@ def encode_snapshot(fold: Fold, below: int, kept: tuple[int, ...]) -> bytes:
     return _HEAD + raw + _MIDDLE + hashlib.sha256(raw).hexdigest().encode() + _TAIL
 
 
-def decode_snapshot(key: str, data: bytes) -> Snapshot:
+def decode_snapshot(key: str, path: str, data: bytes) -> Snapshot:
     """BadSnapshot when a byte is not as it was written; StateInvalid when a newer version wrote it."""
-    raw = data[len(_HEAD) : -(len(_MIDDLE) + 64 + len(_TAIL))]
-    if data != _HEAD + raw + _MIDDLE + hashlib.sha256(raw).hexdigest().encode() + _TAIL:
-        raise BadSnapshot("it is torn or edited: its checksum does not match")
     try:
-        body = orjson.loads(raw)
-        if body["format"] > FORMAT:
-            raise StateInvalid(
-                f"{safe_text(key)} has format {body['format']}, this version reads {FORMAT}",
-                hint="use the newer version that wrote it",
-            )
-        log = body["log"]
+        body = read_snapshot(data, path)
+        log = body.pop("log")
         fold = Fold.from_snapshot(body)
-        fold.holder = Holder.from_json(log["holder"]) if log["holder"] else None
+        if log["holder"] is not None:
+            check_holder(log["holder"])
+            fold.holder = Holder.from_json(log["holder"])
         fold.released, fold.last_release, fold.last_at = log["released"], log["last_release"], log["last_at"]
-        return Snapshot(fold, int(log["below"]), tuple(log["kept"]))
-    except (KeyError, TypeError, ValueError, orjson.JSONDecodeError) as error:
-        raise BadSnapshot("its checksum matches, and it is no snapshot: not written by this tool") from error
+        return Snapshot(fold, int(log["below"]), tuple(int(seq) for seq in log["kept"]))
+    except Newer as error:
+        raise StateInvalid(
+            f"{safe_text(key)} was written by a later version: {error}",
+            hint="nothing was changed; use the version that wrote it, or a later one",
+        ) from error
+    except StateInvalid as error:
+        raise BadSnapshot(error.message) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadSnapshot(str(error) if type(error) is ValueError else "it is no snapshot of ours") from error
