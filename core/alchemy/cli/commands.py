@@ -26,6 +26,7 @@ COMMANDS: Table = {
     "destroy": ("alchemy.cli.destroy:destroy", "Delete everything in a program's scopes, or in one scope."),
     "scope": ("alchemy.cli.commands:scope", "Look at scopes: tree, state, locks, runs, backups."),
     "cloud": ("alchemy.cli.commands:cloud", "The local cloud: serve it over HTTP, or empty it."),
+    "doctor": ("alchemy.cli.doctor:doctor", "Try out what a run needs: directory, bucket, account."),
     "demo": ("alchemy.cli.demo:demo", "Deploy a sample project, then open the dashboard on it."),
 }
 SCOPE: Table = {
