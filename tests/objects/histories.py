@@ -53,6 +53,7 @@ class Truth:
         self.pictures = [picture(self.fold)]
         self.acked = 0  # the highest number somebody was told of
         self.cloud: set[str] = set()
+        self.sent: dict[bytes, tuple[Record, str]] = {}  # what runs write, and what it means
         self.fenced = 0
         world.on_create = self.created
 
@@ -60,7 +61,7 @@ class Truth:
         seq = number(key, KEYS.journal(STAGE))
         if not seq:
             return
-        record, check = decode(body)
+        record, check = self.sent.get(body) or decode(body)
         if seq <= len(self.records):
             snapshots = [number(other, KEYS.snapshots(STAGE)) for other in self.world.objects if "/snapshots/" in other]
             if max(snapshots, default=0) < seq:
@@ -115,9 +116,12 @@ class Run:
         self.epoch = 0
         self.count = 0
 
-    def record(self, kind: str, ops: Sequence[dict[str, Any]], body: dict[str, Any] | None = None) -> Record:
+    def record(
+        self, kind: str, ops: Sequence[dict[str, Any]], body: dict[str, Any] | None = None
+    ) -> tuple[Record, bytes, str]:
+        """(the record, its line, its checksum)."""
         fold, self.count = self.writer.fold, self.count + 1
-        return Record(
+        record = Record(
             seq=fold.seq + 1,
             epoch=self.epoch,
             session=self.name,
@@ -129,6 +133,9 @@ class Run:
             ops=tuple(ops),
             body=body or {},
         )
+        line, check = encode(record)
+        self.truth.sent[line] = record, check
+        return record, line, check
 
     def open(self, seen: int | None = None) -> Steps[bool]:
         """False when `seen` is not the newest epoch any more."""
@@ -144,8 +151,8 @@ class Run:
             self.epoch = writer.fold.epoch + 1
             holder = {"path": STAGE, "epoch": self.epoch, "session": self.name, "pid": 1, "process_start": ""}
             holder |= dict.fromkeys(("boot_id", "host", "user", "command", "since", "purpose"), "")
-            record = self.record("open", [] if STAGE in writer.fold.scopes else [OWN_ROW], {"holder": holder})
-            line, check = encode(record)
+            ops = [] if STAGE in writer.fold.scopes else [OWN_ROW]
+            record, line, check = self.record("open", ops, {"holder": holder})
             if (yield from writer.open(record, line)):
                 self.truth.told(record)
                 writer.fold.apply(record, check)
@@ -157,8 +164,7 @@ class Run:
         self.truth.loaded(self.writer, acked)
 
     def commit(self, kind: str, ops: Sequence[dict[str, Any]], body: dict[str, Any] | None = None) -> Steps[None]:
-        record = self.record(kind, ops, body)
-        line, check = encode(record)
+        record, line, check = self.record(kind, ops, body)
         try:
             yield from self.writer.append(record, line)
         except Fenced:
