@@ -14,6 +14,7 @@ from alchemy.model.runview import RunView
 from alchemy.model.values import Holder, ResourceState, ScopeKind, Status
 from alchemy.operations.history import Runs, entries_of, run_records
 from alchemy.operations.shapes import Finding, Health, ResourceNode, RunSummary, ScopeNode
+from alchemy.operations.verdicts import with_hold
 from alchemy.store.holders import is_gone
 from alchemy.store.store import Store
 from alchemy.store.views import render
@@ -62,13 +63,15 @@ class Owner:
             grown, damage = False, error
         problem = f"{damage.message}. {damage.hint}" if damage else ""
         fold = self._reader.fold
-        self.lock = self._store.lock_view(self.path)
-        live = not fold.released and self._at_work(fold.holder)
+        taken = self._store.lock_view(self.path)
+        live = not fold.released and self._at_work(fold.holder, taken)
+        self.lock = with_hold(taken, fold, self._store)
         first = self._view is None
         if (live and first) or (grown and not (first and self._reader.reloaded)):
             self._follow(live)
         looked = self._look_at_views(fold) if full or len(fold.resources) < SMALL else self._built_views()
-        state = (fold.seq, fold.prev, live, problem, self.lock.verdict, self.lock.holder, looked, self.has_journal)
+        lock = (self.lock.verdict, self.lock.holder, self.lock.hold)
+        state = (fold.seq, fold.prev, live, problem, lock, self.has_journal, looked)
         if state == self._built:
             return False
         self._built, self.problem = state, problem
@@ -104,11 +107,11 @@ class Owner:
         self._compared = (mark, error)
         return self._compared[1]
 
-    def _at_work(self, holder: Holder | None) -> bool:
+    def _at_work(self, holder: Holder | None, lock: LockView) -> bool:
         """The lock's verdict; where a run takes no lock, its process."""
-        if self.lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN):
+        if lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN):
             return True
-        return holder is not None and self.lock.holder is None and not is_gone(holder) and bool(holder.process_start)
+        return holder is not None and lock.holder is None and not is_gone(holder) and bool(holder.process_start)
 
     def _follow(self, live: bool) -> None:
         """Keeps the fold of the newest run's events."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from alchemy.model.locks import LockView as LockView
 from alchemy.model.locks import Verdict as Verdict
@@ -99,6 +100,42 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenIntent:
+    """A call that was announced and whose end nobody recorded. `run` announced it."""
+
+    address: str
+    kind: str
+    status: str  # creating, updating, replacing, deleting
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockReport:
+    """What unlocking did. `outcome`: free (nothing to do), stopped (its holder ended when asked), unlocked."""
+
+    path: str
+    outcome: str
+    before: LockView
+    fenced: tuple[tuple[str, str], ...] = ()  # (journal, "R-8"): the runs that closed those of the holder
+    freed: tuple[str, ...] = ()  # locks that are free now
+    interrupted: tuple[OpenIntent, ...] = ()
+    next: tuple[str, ...] = ()  # commands that go on from here
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something done without holding a lock."""
+
+    at: str
+    act: str  # unlock, recover, reveal, …
+    scope: str
+    outcome: str  # done, refused
+    by: str  # user@host
+    reason: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything on screen at one moment. `version` rises with each change."""
 
@@ -107,7 +144,7 @@ class View:
     applications: tuple[str, ...] = ()
     scopes: Mapping[str, ScopeNode] = field(default_factory=dict)
     resources: Mapping[str, ResourceNode] = field(default_factory=dict)
-    locks: tuple[LockView, ...] = ()  # only those with a holder, live ones first
+    locks: tuple[LockView, ...] = ()  # only those with a holder or a reservation, live ones first
     runs: Mapping[str, tuple[RunSummary, ...]] = field(default_factory=dict)  # by owner, newest first
     active: Mapping[str, RunView] = field(default_factory=dict)  # by owner: the run that is going on now
     findings: tuple[Finding, ...] = ()

@@ -22,6 +22,7 @@ from alchemy.store.local import LocalStore
 from alchemy.store.store import Store
 
 _WORST = list(Health)
+_ORDER = (Verdict.LIVE, Verdict.HELD, Verdict.UNKNOWN, Verdict.STALE, Verdict.FREE)
 _SMALL = 2000  # directories: below that the whole tree is watched
 
 
@@ -52,13 +53,18 @@ class Workspace:
         changed = self._discover()
         for owner in self._owners.values():
             changed = owner.refresh(full=full) or changed
-        locks = tuple(self.store.lock_views())
-        marks = [(lock.path, lock.verdict, lock.holder) for lock in locks]
-        if marks != [(lock.path, lock.verdict, lock.holder) for lock in self._locks]:
+        locks = self._all_locks()
+        if _marks(locks) != _marks(self._locks):
             self._locks, changed = locks, True
         if changed or not self._view.version:
             self._view = self._assemble()
         return self._view
+
+    def _all_locks(self) -> tuple[LockView, ...]:
+        """Those somebody holds or left behind, and scopes that a person reserved."""
+        found = {lock.path: lock for lock in self.store.lock_views()}
+        found |= {owner.path: owner.lock for owner in self._owners.values() if owner.lock.hold}
+        return tuple(sorted(found.values(), key=lambda lock: (_ORDER.index(lock.verdict), lock.path)))
 
     def _discover(self) -> bool:
         """Applications, their stages and tests."""
@@ -148,3 +154,8 @@ class Workspace:
         layout = self.store.layout
         journals = [layout.journal(path) for path in self._owners]
         return [path for path in (self.root / "locks", *journals) if path.is_dir()]
+
+
+def _marks(locks: tuple[LockView, ...]) -> list[tuple[object, ...]]:
+    """What has to differ to be worth drawing: ages always do."""
+    return [(lock.path, lock.verdict, lock.holder, lock.hold) for lock in locks]
