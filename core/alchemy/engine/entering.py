@@ -85,8 +85,6 @@ async def _open_ledger(
         session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
 
     session.store.prepare()
-    if kind in (ScopeKind.STAGE, ScopeKind.TEST):
-        session.store.ensure_application(path)
     return await Ledger.open(
         session.store,
         path,

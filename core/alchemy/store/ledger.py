@@ -13,16 +13,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from alchemy.errors import AlchemyError, LockHeld, StateInvalid
+from alchemy.errors import AlchemyError, StateInvalid
 from alchemy.model.events import Event, Noted
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import Emit, Op, Put
+from alchemy.model.records import Emit, Op, Put, Reserve
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
 from alchemy.store.backups import last_serial, prune_after, write_backup
 from alchemy.store.journal import Journal
+from alchemy.store.reservations import Waiting, refuse_held, refuse_held_above
 from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
 
@@ -93,10 +94,11 @@ class Ledger:
         `refuse` sees what is stored before the epoch is claimed, and may raise.
         """
         leases: list[Lease] = []
+        wait = Waiting(store, path, waiting, by_person=held_by_person)
         if locking:
             wanted = lock_path or path
             owner = path if wanted != path else None
-            leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=waiting)]
+            leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=wait)]
         try:
             given = (store, path, kind, leases, purpose, target, held_by_person, beginning, refuse)
             # A bucket is far away: other scopes of the program go on meanwhile.
@@ -105,6 +107,7 @@ class Ledger:
             for lease in leases:
                 lease.release()
             raise
+        wait.over(opened.emit)
         return opened
 
     @classmethod
@@ -128,6 +131,7 @@ class Ledger:
         def refuse(fold: Fold) -> None:
             if not held_by_person:
                 refuse_held(fold, clock.now())
+                refuse_held_above(store, path)
             if refuse_more is not None:
                 refuse_more(fold)
 
@@ -153,6 +157,8 @@ class Ledger:
         try:
             for lease in leases:
                 lease.publish(holder(journal.epoch))
+            if kind in (ScopeKind.STAGE, ScopeKind.TEST):
+                store.ensure_application(path)
         except BaseException as error:
             with suppress(AlchemyError):  # what kept the record from being shown is what is told
                 ledger.close(outcome="failed", counts={}, failures=[[str(path), str(error)]])
@@ -196,7 +202,7 @@ class Ledger:
 
     def record(self, ops: Sequence[Op]) -> None:
         """Joins the next batch, within moments."""
-        self.mutated = self.mutated or any(not isinstance(op, Emit) for op in ops)
+        self.mutated = self.mutated or any(not isinstance(op, Emit | Reserve) for op in ops)
         self._writer.append(ops, wait=False)
 
     def emit(self, event: Event) -> None:
@@ -276,16 +282,3 @@ class Ledger:
                 f"{self.path} is open for reading only", hint="this is a defect of the caller: nothing was written"
             )
         return self._journal
-
-
-def refuse_held(fold: Fold, now: str) -> None:
-    """LockHeld while a person keeps runs out of the scope."""
-    hold = fold.hold
-    if hold is None or not hold.active(now):
-        return
-    until = f" until {safe_text(hold.until, 40)}" if hold.until else ""
-    who, why = safe_text(hold.by, 80), safe_text(hold.reason, 200)
-    raise LockHeld(
-        f"Failed to acquire lock {fold.path}: it is reserved by {who}{until}: {why}",
-        hint=f"`alchemy scope unlock {fold.path}` gives it free",
-    )

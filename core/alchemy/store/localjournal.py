@@ -5,12 +5,13 @@ Neighbours: `journal` groups the records that are put here, `opening` reads them
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
-from alchemy.errors import AlchemyError, Fenced, LockHeld, Refused
+from alchemy.errors import AlchemyError, LockHeld, Refused
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
@@ -18,13 +19,18 @@ from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
 from alchemy.store.copies import wants_snapshot, write_snapshot
 from alchemy.store.evidence import read_records
+from alchemy.store.fencing import fenced
 from alchemy.store.files import Files
 from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
 from alchemy.store.opening import Loaded, load, load_again, lost_records
+from alchemy.store.reader import read_epoch
 from alchemy.store.salvage import Beginning, set_aside
 from alchemy.store.spill import Spill
 from alchemy.store.views import Views
+
+_LOOKS = 5  # at the opener of whoever took over
+_PAUSE = 0.02  # seconds between them
 
 
 class EpochFile:
@@ -47,11 +53,17 @@ class EpochFile:
         self._files.sync(self._descriptor, self._path)
         # Its own file gone from its place: the journal was set aside, and another one has begun.
         if self._files.exists(self._next) or not self._files.exists(self._path):
-            scope = self._fold.path
-            raise Fenced(
-                f"this run may not write {scope} any more: a later run took over (epoch {self._later})",
-                hint=f"`alchemy scope locks` shows who; `alchemy scope logs {scope}` shows what it did",
-            )
+            raise fenced(self._fold.path, self._later, self._opener_of_later())
+
+    def _opener_of_later(self) -> Record | None:
+        """Who took over writes it right after the claim that we saw."""
+        for _ in range(_LOOKS):
+            with suppress(AlchemyError):
+                records = read_epoch(self._files, self._layout, self._fold.path, self._later)
+                if records:
+                    return records[0]
+            time.sleep(_PAUSE)
+        return None
 
     def folded(self, rows: Collection[str], scopes: Collection[str], *, changed: bool) -> None:
         if changed and not self._began:
