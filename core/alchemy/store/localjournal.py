@@ -29,7 +29,7 @@ from alchemy.store.salvage import Beginning, set_aside
 from alchemy.store.spill import Spill
 from alchemy.store.views import Views
 
-_LOOKS = 5  # at the opener of whoever took over
+_LOOKS = 5  # at the opener of whoever came before us
 _PAUSE = 0.02  # seconds between them
 
 
@@ -53,17 +53,8 @@ class EpochFile:
         self._files.sync(self._descriptor, self._path)
         # Its own file gone from its place: the journal was set aside, and another one has begun.
         if self._files.exists(self._next) or not self._files.exists(self._path):
-            raise fenced(self._fold.path, self._later, self._opener_of_later())
-
-    def _opener_of_later(self) -> Record | None:
-        """Who took over writes it right after the claim that we saw."""
-        for _ in range(_LOOKS):
-            with suppress(AlchemyError):
-                records = read_epoch(self._files, self._layout, self._fold.path, self._later)
-                if records:
-                    return records[0]
-            time.sleep(_PAUSE)
-        return None
+            opener = _opener_of(self._files, self._layout, self._fold.path, self._later)
+            raise fenced(self._fold.path, self._later, opener)
 
     def folded(self, rows: Collection[str], scopes: Collection[str], *, changed: bool) -> None:
         if changed and not self._began:
@@ -92,6 +83,17 @@ class EpochFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             self._files.close(descriptor)
+
+
+def _opener_of(files: Files, layout: Layout, path: ScopePath | str, epoch: int) -> Record | None:
+    """Of a run that claimed its epoch just now: it writes it right after that."""
+    for _ in range(_LOOKS):
+        with suppress(AlchemyError):
+            records = read_epoch(files, layout, path, epoch)
+            if records:
+                return records[0]
+        time.sleep(_PAUSE)
+    return None
 
 
 def open_local(
@@ -124,6 +126,10 @@ def open_local(
     except FileExistsError:
         if seen is not None:
             raise overtaken(path, seen, epoch) from None
+        opener = _opener_of(files, layout, path, epoch)
+        if opener is not None and "unlock" in opener.body:  # it closed the run of somebody else, and is gone again
+            given = (files, layout, clock, path)
+            return open_local(*given, session=session, holder=holder, ops=ops, body=body, refuse=refuse)
         raise LockHeld(
             f"Failed to acquire lock {path}: another run opened it at this moment",
             hint="`alchemy scope locks` shows who; run the command again",
