@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from alchemy.store.store import Store
 from tests.crash import program
 from tests.crash.runs import CORE, PROD
 
-DEAD = 9
+DEAD = -signal.SIGKILL
 
 
 class Dying(Files):
@@ -42,7 +43,7 @@ class Dying(Files):
     def _place(self) -> None:
         with self._lock:
             if self.places == self.die_at:
-                os._exit(DEAD)
+                os.kill(os.getpid(), signal.SIGKILL)
             self.places += 1
 
     def make_directory(self, path: Path, *, durable: bool = True) -> None:

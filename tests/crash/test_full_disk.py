@@ -6,6 +6,7 @@ On a small tmpfs of its own where the system lets us mount one, and everywhere b
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -40,9 +41,9 @@ def check_storage_failed(ended: Ended) -> None:
 def known(bench: Bench, ended: Ended) -> set[str]:
     """Ids of the server that the state holds or the spill file, which the message names."""
     ids = {row.outputs["item_id"] for row in bench.fold().resources.values() if row.outputs}
-    _, named, where = ended.err.rpartition("could not write is in ")
+    named = re.search(r"could not write is in (\S+): `alchemy scope recover \1`", ended.err)
     if named:
-        ops = json.loads(Path(where.split("\n")[0].strip()).read_text())["ops"]
+        ops = json.loads(Path(named[1]).read_text())["ops"]
         ids |= {op["row"]["outputs"]["item_id"] for op in ops if op["row"]["type"] == "resource"}
     return ids
 
@@ -96,7 +97,7 @@ def namespace() -> Iterator[Namespace]:
         inside = Namespace()
     except FileNotFoundError:
         pytest.skip("no unshare here")
-    if inside.do("mount -t tmpfs tmpfs /mnt 2>/dev/null") != 0:
+    if inside.do("mount -t tmpfs -o mode=700 tmpfs /mnt 2>/dev/null") != 0:
         inside.close()
         pytest.skip("this system lets nobody mount a file system of their own")
     yield inside
@@ -110,7 +111,7 @@ def test_a_full_disk_stops_the_deploy_and_with_space_it_goes_on(
 ) -> None:
     bench.root.mkdir()
     size = chance(0).choice([60, 100, 140])
-    assert namespace.do(f"mount -t tmpfs -o size={size}k tmpfs {bench.root}") == 0
+    assert namespace.do(f"mount -t tmpfs -o mode=700,size={size}k tmpfs {bench.root}") == 0
 
     def run(**settings: str) -> Ended:
         command = bench.command(tmp_path / "out", tmp_path / "err", TMPDIR=str(tmp_path), **settings)
@@ -137,7 +138,7 @@ def test_a_read_only_state_directory_is_said_before_anything_is_called(
 ) -> None:
     bench.n = 3
     bench.root.mkdir()
-    assert namespace.do(f"mount -t tmpfs -o ro tmpfs {bench.root}") == 0
+    assert namespace.do(f"mount -t tmpfs -o ro,mode=700 tmpfs {bench.root}") == 0
     code = namespace.do(bench.command(tmp_path / "out", tmp_path / "err"))
     said = (tmp_path / "err").read_text()
     assert code == 1, said

@@ -168,7 +168,7 @@ def whole_backups(root: Path, before: int) -> None:
 
 def write_until_cut(ext4: Ext4, dice: random.Random, root: Path, k: int) -> tuple[int, str]:
     """The last promised commit (0: none), and what the writer complained of."""
-    environment = {**os.environ, "PYTHONPATH": f"{CORE}{os.pathsep}{CORE.parent}"}
+    environment = {**os.environ, "PYTHONPATH": f"{CORE}{os.pathsep}{CORE.parent}", "TMPDIR": str(root.parent.parent)}
     command = [sys.executable, "-m", "tests.torture.writing", str(root), str(k)]
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         writer = subprocess.Popen(command, env=environment, stdout=said, stderr=errors, cwd=CORE.parent)

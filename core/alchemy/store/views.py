@@ -181,6 +181,9 @@ class Views:
             for name in filter(TEMPORARY.fullmatch, names):  # of a process that died while it wrote
                 self._files.remove(directory / name)
             self._prune(directory)
+        snapshots = self._layout.snapshots(self._fold.path)
+        for name in filter(TEMPORARY.fullmatch, self._files.names(snapshots)):
+            self._files.remove(snapshots / name)
 
 
 def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
