@@ -114,7 +114,7 @@ def test_a_real_tree_arrives_with_its_secrets_sealed_for_their_places(desk: Desk
     written = bytes_below(desk.root)
     for needle in (*NEEDLES, PASSWORD):
         assert needle.encode() not in written
-    ring = open_ring(Files(), Layout(desk.root), "shop", PASSWORD)
+    ring = open_ring(desk.store, "shop", PASSWORD)
     assert ring is not None
     row = fold.resources["shop/prod/backend/events"]
     where = Where(fold.lineage, "shop/prod", "shop/prod/backend", "events", "/props/both")
@@ -389,7 +389,7 @@ def test_the_command_takes_the_old_password_from_another_variable(desk: Desk) ->
     assert "OLD_PASSWORD" in missing.err
     done = alchemy(*arguments, cwd=desk.directory, ALCHEMY_PASSWORD="new-horse", OLD_PASSWORD=PASSWORD)
     assert done.code == 0, done.err
-    assert open_ring(Files(), Layout(desk.root), "shop", "new-horse") is not None
+    assert open_ring(desk.store, "shop", "new-horse") is not None
 
 
 def test_hostile_text_of_a_source_is_not_shown_raw(desk: Desk) -> None:

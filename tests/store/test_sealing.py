@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 
 from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model.canonical import digest, normalise
-from alchemy.store.clock import Clock
-from alchemy.store.files import Files
-from alchemy.store.keyfiles import open_or_create_ring, open_ring, ring_file, store_ring
+from alchemy.store.keyfiles import open_or_create_ring, open_ring, store_ring
 from alchemy.store.keyring import Cost, KeyRing, MissingPassword, WrongPassword
 from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
+from alchemy.store.objects.store import ObjectStore
 from alchemy.store.sealing import Where, decode_bytes, encode_bytes, escape, is_sealed, key_id, unescape
+from alchemy.store.shelf import shelf_of
+from alchemy.store.store import Store
+from alchemy.testing.objects import MemoryObjects
 
 AT = "2024-01-15T10:30:00.000Z"
 PASSWORD = "correct horse ☕"
@@ -127,22 +130,22 @@ def test_no_byte_of_a_ciphertext_can_change_unseen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("change", "says"),
     [
-        ("", "damaged"),
-        (None, "damaged"),
-        (7, "damaged"),
-        ("v1.zz.abc", "damaged"),
-        (SEALED["$secret"] + "=", "damaged"),
-        (SEALED["$secret"][:-20], "does not open"),
-        (SEALED["$secret"][:30], "damaged"),
-        ("v2." + SEALED["$secret"][3:], "newer format"),
-        (SEALED["$secret"].replace(RING.current, "00000000"), "needs the key 00000000"),
+        (lambda text: "", "damaged"),
+        (lambda text: None, "damaged"),
+        (lambda text: 7, "damaged"),
+        (lambda text: "v1.zz.abc", "damaged"),
+        (lambda text: text + "=", "damaged"),
+        (lambda text: text[:-20], "does not open"),
+        (lambda text: text[:30], "damaged"),
+        (lambda text: "v2." + text[3:], "newer format"),
+        (lambda text: text.replace(RING.current, "00000000"), "needs the key 00000000"),
     ],
 )
-def test_what_is_no_sealed_value_says_so(text: Any, says: str) -> None:
+def test_what_is_no_sealed_value_says_so(change: Callable[[str], Any], says: str) -> None:
     with pytest.raises(StateInvalid, match=says) as caught:
-        RING.open({"$secret": text}, HERE)
+        RING.open({"$secret": change(SEALED["$secret"])}, HERE)
     assert "my-app/prod/database/db-main/props/env/API_KEY" in caught.value.message
 
 
@@ -303,34 +306,42 @@ def test_after_a_rotation_new_values_have_another_key_and_old_ones_still_open() 
 # -- the file -----------------------------------------------------------------------------------------------------
 
 
-def test_a_ring_is_made_once_and_lies_in_the_applications_folder(tmp_path: Path) -> None:
-    files, layout = Files(), Layout(tmp_path)
-    assert open_ring(files, layout, "my-app", PASSWORD) is None
-    first = open_or_create_ring(files, layout, Clock(), "my-app", PASSWORD)
-    again = open_or_create_ring(files, layout, Clock(), "my-app", PASSWORD)
-    path = tmp_path / "my-app" / "keys.json"
-    assert path == ring_file(layout, "my-app")
-    assert path.stat().st_mode & 0o777 == 0o600
+@pytest.fixture(params=["files", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A store that holds nothing yet."""
+    if request.param == "files":
+        return LocalStore(Layout(tmp_path))
+    return ObjectStore(MemoryObjects(), tmp_path, prefix="team/")
+
+
+def test_a_ring_is_made_once_and_found_again(place: Store) -> None:
+    assert open_ring(place, "my-app", PASSWORD) is None
+    first = open_or_create_ring(place, "my-app", PASSWORD)
+    again = open_or_create_ring(place, "my-app", PASSWORD)
     assert again.open(first.seal(NEEDLE, HERE), HERE) == NEEDLE
-    with pytest.raises(WrongPassword, match=r"keys\.json"):
-        open_or_create_ring(files, layout, Clock(), "my-app", "another")
+    with pytest.raises(WrongPassword, match=r"my-app/keys\.json"):
+        open_or_create_ring(place, "my-app", "another")
 
 
-def test_the_ring_of_another_application_is_refused(tmp_path: Path) -> None:
-    files, layout = Files(), Layout(tmp_path)
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "keys.json").write_bytes(RING.to_bytes())
+def test_on_disk_it_lies_in_the_applications_folder_for_its_owner_only(tmp_path: Path) -> None:
+    open_or_create_ring(LocalStore(Layout(tmp_path)), "my-app", PASSWORD)
+    path = tmp_path / "my-app" / "keys.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in path.parent.iterdir()] == ["keys.json"]
+
+
+def test_the_ring_of_another_application_is_refused(place: Store) -> None:
+    shelf_of(place).create("shop/keys.json", RING.to_bytes())
     with pytest.raises(AlchemyError, match="belongs to my-app"):
-        open_ring(files, layout, "shop", PASSWORD)
+        open_ring(place, "shop", PASSWORD)
 
 
-def test_a_stored_change_is_there_for_the_next_process(tmp_path: Path) -> None:
-    files, layout = Files(), Layout(tmp_path)
-    (tmp_path / "my-app").mkdir()
+def test_a_stored_change_is_there_for_the_next_process(place: Store) -> None:
+    shelf_of(place).create("my-app/keys.json", RING.to_bytes())
     ring = unlocked(RING.to_bytes())
     ring.rewrap("another", CHEAP)
-    store_ring(files, layout, ring)
-    found = open_ring(files, layout, "my-app", "another")
+    store_ring(place, ring)
+    found = open_ring(place, "my-app", "another")
     assert found is not None
     assert found.open(SEALED, HERE) == NEEDLE
 
@@ -338,9 +349,9 @@ def test_a_stored_change_is_there_for_the_next_process(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_of_four_processes_that_make_the_ring_at_once_all_have_the_same(tmp_path: Path) -> None:
     source = (
-        "import sys; from pathlib import Path; from alchemy.store.keyfiles import *; sys.stdin.readline();"
-        "ring = open_or_create_ring(Files(), Layout(Path(sys.argv[1])), Clock(), 'my-app', 'p');"
-        "print(ring.current)"
+        "import sys; from pathlib import Path; from alchemy.store.keyfiles import open_or_create_ring;"
+        "from alchemy.store.layout import Layout; from alchemy.store.local import LocalStore; sys.stdin.readline();"
+        "print(open_or_create_ring(LocalStore(Layout(Path(sys.argv[1]))), 'my-app', 'p').current)"
     )
     core = str(Path(__file__).parents[2] / "core")
     racers = [
@@ -360,3 +371,23 @@ def test_of_four_processes_that_make_the_ring_at_once_all_have_the_same(tmp_path
     said = {racer.communicate(timeout=60)[0].strip() for racer in racers}
     assert len(said) == 1
     assert said != {""}
+
+
+# -- the shelf ----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_put_on_a_shelf_is_whole_and_taken_once(place: Store) -> None:
+    shelf = shelf_of(place)
+    assert shelf.names("my-app/backups") == []
+    assert shelf.read("my-app/backups/a.json") is None
+    assert shelf.create("my-app/backups/a.json", b"one")
+    assert shelf.create("my-app/backups/a.json", b"one"), "the same bytes again"
+    assert not shelf.create("my-app/backups/a.json", b"two")
+    assert shelf.read("my-app/backups/a.json") == b"one"
+    shelf.replace("my-app/backups/a.json", b"two")
+    shelf.replace("my-app/backups/b.json", b"three")
+    shelf.replace("my-app/backups/below/c.json", b"four")
+    assert shelf.names("my-app/backups") == ["a.json", "b.json"]
+    shelf.remove("my-app/backups/a.json")
+    shelf.remove("my-app/backups/a.json")
+    assert shelf.names("my-app/backups") == ["b.json"]

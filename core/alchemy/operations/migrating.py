@@ -241,9 +241,9 @@ def verify(fold: Fold, into: ScopePath, rows: list[ResourceState]) -> None:
 
 
 def _ring(store: Store, application: str, password: str | None) -> KeyRing:
-    from alchemy.store.keyfiles import ring_of
+    from alchemy.store.keyfiles import open_or_create_ring
 
-    return ring_of(store, application, password)
+    return open_or_create_ring(store, application, password)
 
 
 def _rows(
