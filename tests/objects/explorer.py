@@ -188,9 +188,11 @@ class World:
                 return self._put(key, body)
             case Get(key):
                 return Found(*objects[key]) if key in objects else None
+            case Fetch(keys):
+                return [self.apply(Get(key)) for key in keys]
             case List(prefix, after):
-                keys = sorted(key for key in objects if key.startswith(prefix) and key > after)
-                return [Listed(key, len(objects[key][0])) for key in keys]
+                found = sorted(key for key in objects if key.startswith(prefix) and key > after)
+                return [Listed(key, len(objects[key][0])) for key in found]
             case Delete(key):
                 objects.pop(key, None)
                 return None
