@@ -93,7 +93,9 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         about = line(event.file, (f"  {event.reason}" if event.reason else "", Tone.DIM))
         return glyphs.dot, "backup", Tone.DIM, about, ""
     if isinstance(event, LockWaited):
-        return glyphs.dot, "waiting", Tone.WARN, line(name, (f"  held by {event.holder}", Tone.DIM)), ""
+        word, tone = ("waited", Tone.DIM) if event.took else ("waiting", Tone.WARN)
+        took = times.duration(event.took) if event.took else ""
+        return glyphs.dot, word, tone, line(name, (f"  held by {event.holder}", Tone.DIM)), took
     if isinstance(event, LockTaken):
         return glyphs.lock_live, "lock", Tone.DIM, line((name, Tone.TEXT)), ""
     if isinstance(event, LockLost):

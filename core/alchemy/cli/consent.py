@@ -9,19 +9,46 @@ from alchemy.errors import UsageError
 from alchemy.model.text import safe_text
 
 
+def ask_hard(path: str, what: str, *, yes: bool, force: bool) -> None:
+    """For what should not be done: the whole path has to be typed; without a terminal `--force`, `--yes` is not enough.
+
+    `--force` and `--yes` together ask nobody.
+    """
+    terminal = sys.stdin.isatty() and is_terminal(sys.stderr)
+    if force and (yes or not terminal):
+        return
+    if not terminal or yes:
+        raise UsageError(f"to {safe_text(what, 200)}, --yes is not enough: nothing was done", hint="add --force")
+    ask(path, what, yes=False)
+
+
 def ask(word: str, what: str, *, yes: bool) -> None:
     """Returns when it may go on; UsageError otherwise. `what` is the act: "destroy my-app/prod"."""
     if yes:
         return
-    if not (sys.stdin.isatty() and is_terminal(sys.stderr)):
+    if not can_ask():
         raise UsageError(
             f"to {safe_text(what, 200)} has to be confirmed, and there is no terminal to ask on: nothing was done",
             hint="add --yes",
         )
-    sys.stderr.write(f"Type {safe_text(word, 80)} to {safe_text(what, 200)}: ")
+    if line(f"Type {safe_text(word, 300)} to {safe_text(what, 300)}: ") != word:
+        raise UsageError(f"that is not {safe_text(word, 300)}: nothing was done", hint="run it again to try again")
+
+
+def can_ask() -> bool:
+    return sys.stdin.isatty() and is_terminal(sys.stderr)
+
+
+def agree(question: str) -> bool:
+    """Yes or no, on a terminal; no unless it is said."""
+    return line(f"{question} [y/N] ").lower() in ("y", "yes")
+
+
+def line(prompt: str) -> str:
+    """One line typed after `prompt`."""
+    sys.stderr.write(prompt)
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
-    if answer.strip() != word:
-        raise UsageError(f"that is not {safe_text(word, 80)}: nothing was done", hint="run it again to try again")
+    return answer.strip()

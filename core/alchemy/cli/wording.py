@@ -125,6 +125,8 @@ def result(signs: Signs, event: RunEnded, purpose: str) -> Line:
             (event.subject, "title"),
             f"{space}{purpose} interrupted after {took}: {words}; run the same command again to go on",
         )
+    if event.outcome in ("unlocked", "reserved"):
+        return line((f"{signs.warning} ", "warn"), (event.subject, "title"), f" {event.outcome}")
     words = words or "nothing was done"
     return line((f"{signs.failed} ", "bad"), (event.subject, "title"), f"{space}{purpose} failed after {took}: {words}")
 

@@ -38,7 +38,7 @@ class Runs:
                 summary = self._summarise(epoch, live and epoch == numbers[-1], now)
                 if summary is None:
                     continue
-                if summary.outcome in ("done", "failed", "interrupted"):
+                if summary.outcome not in ("running", "lost"):
                     self._ended[epoch] = summary
             out.append(summary)
         return tuple(out)

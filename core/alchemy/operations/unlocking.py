@@ -66,7 +66,7 @@ async def unlock(
             view = now
         assert view.holder is not None
         if not force and view.verdict is not Verdict.STALE:
-            raise _needs_force(view, asked=signal)
+            raise needs_force(view, asked=signal)
         _refuse_held_above(store, scope, view.holder)
         breaking = _Breaking(store, scope, view, view.holder, reason)
         await asyncio.to_thread(breaking.carry_out) if store.remote else breaking.carry_out()
@@ -93,7 +93,8 @@ def _check(view: LockView, token: str) -> None:
         )
 
 
-def _needs_force(view: LockView, *, asked: bool) -> Refused:
+def needs_force(view: LockView, *, asked: bool = False) -> Refused:
+    """Of a holder that is alive, or may be."""
     holder = view.holder
     assert holder is not None
     why = "alive" if view.verdict is Verdict.LIVE else "perhaps alive: " + "; ".join(view.evidence)

@@ -36,6 +36,13 @@ def explain(store: Store, path: ScopePath | str) -> LockView:
     return with_hold(view, fold, store) if owner == scope else view
 
 
+def keeping_out(store: Store, path: ScopePath | str) -> list[LockView]:
+    """Locks above `path`, and on the scope whose journal it is in, that keep runs out of it too."""
+    scope = path if isinstance(path, ScopePath) else ScopePath.parse(path)
+    found = [explain(store, above) for above in scope.ancestors]
+    return [view for view in found if view.verdict is not Verdict.FREE]
+
+
 def took_over(holder: Holder | None) -> str:
     """`deploy by ana@laptop`."""
     return f"{safe_text(holder.purpose, 40)} by {person(holder)}" if holder else "by somebody unknown"

@@ -7,7 +7,7 @@ from typing import Any
 from alchemy.cli.scope.subject import lock_of, state_word
 from alchemy.model.events import Entry
 from alchemy.model.locks import LockView
-from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary, ScopeNode, View
+from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary, ScopeNode, UnlockReport, View
 
 FORMAT = 1
 
@@ -19,11 +19,27 @@ def lock(view: LockView | None) -> dict[str, Any] | None:
     return {
         "path": view.path,
         "verdict": str(view.verdict),
-        "token": holder.token if holder else "",
+        "token": view.token,
         "holder": holder.to_json() if holder else None,
         "evidence": list(view.evidence),
         "age": round(view.age, 3),
         "you": view.you,
+        "hold": view.hold.to_json() if view.hold else None,
+    }
+
+
+def unlocked(report: UnlockReport) -> dict[str, Any]:
+    return {
+        "path": report.path,
+        "outcome": report.outcome,
+        "before": lock(report.before),
+        "fenced": [{"scope": scope, "run": run} for scope, run in report.fenced],
+        "freed": list(report.freed),
+        "interrupted": [
+            {"address": left.address, "kind": left.kind, "status": left.status, "run": left.run}
+            for left in report.interrupted
+        ],
+        "next": list(report.next),
     }
 
 

@@ -10,8 +10,17 @@ from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
 from alchemy.cli.scope.subject import find_scope, look
-from alchemy.cli.terminal import duration
-from alchemy.model.locks import Verdict
+from alchemy.cli.terminal import duration, moment
+from alchemy.cli.tones import Line, line
+from alchemy.model.locks import LockView, Verdict
+
+MEANS = {
+    Verdict.LIVE: "its holder is at work",
+    Verdict.STALE: "its holder is gone: safe to unlock",
+    Verdict.UNKNOWN: "nothing proves that its holder lives, or that it is gone",
+    Verdict.HELD: "reserved by a person: runs stay out",
+    Verdict.FREE: "nobody holds it",
+}
 
 
 @click.command(cls=Command)
@@ -19,7 +28,10 @@ from alchemy.model.locks import Verdict
 @as_json
 @shared
 def locks(given: Given, scope: str | None, json_: bool) -> None:
-    """Show every lock that somebody holds or left behind, with the evidence; with SCOPE, those at and below it."""
+    """Show every lock that somebody holds, left behind or reserved, with the evidence; with SCOPE, only those in it.
+
+    The token names exactly one holder: `alchemy scope unlock SCOPE --token T` opens that one and no other.
+    """
     _, view = look(given)
     prefix = find_scope(view, scope).path if scope is not None else ""
     held = [lock for lock in view.locks if not prefix or lock.path == prefix or lock.path.startswith(f"{prefix}/")]
@@ -30,13 +42,28 @@ def locks(given: Given, scope: str | None, json_: bool) -> None:
         sys.stderr.write("no locks: nobody is at work here\n")
     page = Page(plain=given.plain)
     for lock in held:
-        tone = "busy" if lock.verdict is Verdict.LIVE else "warn"
-        page.say((lock.path, "title"), "  ", (str(lock.verdict), tone), (f"  for {duration(lock.age)}", "dim"))
-        holder = lock.holder
-        if holder is not None:
-            you = " (you)" if lock.you else ""
-            page.say(f"  held by   {holder.user}@{holder.host}{you}, pid {holder.pid}, token {holder.token}")
-            page.say(f"  doing     {holder.purpose}: {holder.command}")
-        for evidence in lock.evidence:
-            page.say(("  evidence  ", ""), (evidence, "dim"))
+        for said in lines_of(lock):
+            page.say(*said)
     page.show()
+
+
+def lines_of(lock: LockView) -> list[Line]:
+    """All that is known of one lock, its evidence last and the strongest of it first."""
+    tone = "busy" if lock.verdict is Verdict.LIVE else "warn"
+    age = (f"  for {duration(lock.age)}", "dim")
+    out = [line((lock.path, "title"), "  ", (str(lock.verdict), tone), (f"  {MEANS[lock.verdict]}", "dim"), age)]
+    holder, hold = lock.holder, lock.hold
+    if hold is not None:
+        until = moment(hold.until) if hold.until else "somebody unlocks it"
+        out.append(line(f"  reserved  by {hold.by} until {until}"))
+        out.append(line(f"  reason    {hold.reason}"))
+    if holder is not None:
+        you = "you" if lock.you else "not you"
+        if lock.verdict is not Verdict.HELD:
+            out.append(line(f"  held by   {holder.user}@{holder.host} ({you}), pid {holder.pid}"))
+            run = f"R-{holder.epoch}, " if holder.epoch else ""
+            out.append(line(f"  doing     {run}{holder.purpose}: {holder.command}"))
+            out.append(line(f"  since     {moment(holder.since)}"))
+        out.append(line(f"  token     {lock.token}"))
+    evidence = () if lock.verdict is Verdict.HELD else lock.evidence
+    return [*out, *(line("  evidence  ", (found, "dim")) for found in evidence)]

@@ -164,6 +164,8 @@ def _said(entry: Entry, marks: Signs) -> Line:
     if isinstance(event, RunEnded):
         return (*line("  "), *wording.result(marks, event, ""))
     if isinstance(event, LockWaited):
+        if event.took:
+            return wording.row(marks.keep, "waited", "dim", event.subject, f"{duration(event.took)} for {event.holder}")
         return wording.row(marks.keep, "waiting", "warn", event.subject, f"held by {event.holder}")
     if isinstance(event, LockTaken):
         return wording.row(marks.keep, "lock", "dim", event.subject, f"epoch {event.epoch}")

@@ -73,7 +73,10 @@ def state_word(node: ScopeNode | ResourceNode) -> str:
 def lock_cell(lock: LockView | None) -> Line:
     if lock is None:
         return line("")
-    return line((f"lock {lock.verdict}: {holder_words(lock.holder)}", _VERDICT_TONES.get(lock.verdict, "")))
+    text = f"lock {lock.verdict}: {holder_words(lock.holder)}"
+    if lock.verdict is Verdict.HELD and lock.hold:
+        text = f"reserved by {lock.hold.by}: {lock.hold.reason}"
+    return line((text, _VERDICT_TONES.get(lock.verdict, "")))
 
 
 def holder_words(holder: Holder | None) -> str:
