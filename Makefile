@@ -35,6 +35,7 @@ test: lint ## everything that has to pass before a change is merged
 ifneq ($(wildcard benchmarks/__main__.py),)
 	$(PY) -m benchmarks --counts
 endif
+	@$(MAKE) --no-print-directory conformance
 
 # Whole processes and whole screens: half of the time of all tests. `make test` has them.
 LEFT_OUT = tests/crash tests/cli $(addprefix tests/dashboard/test_,browse.py watch.py hostile.py) $(addprefix tests/store/test_,locks.py lock_accidents.py)
@@ -47,6 +48,20 @@ INSIDE = $(shell test "$$(id -u)" = 0 || { unshare -Urm true 2>/dev/null && echo
 
 torture: $(VENV)/.dev ## power cuts, full disks, hundreds of kills: a quarter of an hour
 	ALCHEMY_TORTURE=1 $(INSIDE) $(PY) -m pytest tests/torture -n $(PYTEST_WORKERS) --dist worksteal
+
+# Somebody else's object store; 170 MB of npm packages that only this needs.
+R2 := $(CURDIR)/$(VENV)/conformance
+LOCKED := tests/conformance/package-lock.json
+
+conformance: $(VENV)/.dev ## hold the store against miniflare's R2 (where Node >= 18 and npm are found)
+	@node -e 'process.exit(+(parseInt(process.versions.node) < 18))' 2>/dev/null && npm --version >/dev/null 2>&1 \
+		|| { echo "conformance: skipped, there is no Node >= 18 with npm"; exit 0; }; \
+	mkdir -p $(R2); \
+	cmp -s $(LOCKED) $(R2)/installed || { echo "installing miniflare"; cp $(dir $(LOCKED))package*.json $(R2); \
+		npm ci --prefix $(R2) --ignore-scripts --no-audit --no-fund --silent > $(R2)/npm.log 2>&1 \
+		&& cp $(LOCKED) $(R2)/installed; } \
+		|| { echo "conformance: skipped, npm could not install miniflare: $(R2)/npm.log"; exit 0; }; \
+	CONFORMANCE_MODULES=$(R2) $(PY) -m pytest tests/conformance
 
 lint: $(VENV)/.dev ## style, types, layers
 	$(VENV)/bin/ruff check --quiet $(CHECKED)
