@@ -6,18 +6,17 @@ Neighbours: `consequences` puts it into words, `operations.restoring` carries it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alchemy.model import changes
 from alchemy.model.canonical import Json
 from alchemy.model.fold import Fold
-from alchemy.model.records import Drop, Op, Put
+from alchemy.model.masking import MASKED, Sealed, comparable, masked
+from alchemy.model.records import Drop, Op, Put, Reserve
 from alchemy.model.values import ResourceState, ScopeState, Status
 
-MASKED = "•••"
-_SECRET, _EQUAL = "$secret", "$equal"  # how a sealed value stands in a row (docs/state-format.md)
 _UNSAID = frozenset(["verify", "run", "updated_at"])  # who wrote it last: no difference
 _SHOWN = (
     *("status", "kind", "physical_name", "generation", "depends_on", "adopted", "protect", "retain", "kept"),
@@ -108,7 +107,7 @@ def go_back(now: Fold, then: Fold, subject: str) -> Rows:
             found[key] = row
         elif before.token == row.token:  # the same creation: what is known of its end stays known
             began = row.status in (Status.CREATING, Status.REPLACING)
-            found[key] = before if began else row
+            found[key] = before if began else _in_doubt(before, row)
         elif before.status is Status.READY:
             found[key] = row
         elif before.status is Status.REPLACING and before.physical_name != row.physical_name:
@@ -131,6 +130,16 @@ def go_back(now: Fold, then: Fold, subject: str) -> Rows:
             found[key] = row
             unfinished.append(key)
     return Rows(found, tuple(sorted(unfinished)))
+
+
+def _in_doubt(before: ResourceState, row: ResourceState) -> ResourceState:
+    """The object still has what it was updated to since: going back is an update that nobody has made yet."""
+    if row.status is not Status.READY or (
+        before.verify and before.pending == row.props
+    ):  # nobody has looked since then
+        return row
+    has = [props for props in (before.pending, before.props) if props is not None and props != row.props]
+    return replace(row, status=Status.UPDATING, pending=has[0]) if has else row
 
 
 def same_row(one: ResourceState, other: ResourceState) -> bool:
@@ -174,6 +183,27 @@ def scope_ops(now: Fold, then: Fold, keys: Collection[str], subject: str) -> tup
     return puts, [Drop(scope=path) for path in gone if not any(inside(key, path) for key in keys)]
 
 
+def whole_ops(now: Fold, ops: Iterable[Op]) -> Iterator[Op]:
+    """Every row that will be there, for a journal that begins with nothing: each is to be looked at."""
+    rows: dict[str, ResourceState] = dict(now.resources)
+    scopes: dict[str, ScopeState] = dict(now.scopes)
+    for op in ops:
+        if isinstance(op, Put) and isinstance(op.row, ResourceState):
+            rows[op.row.key] = op.row
+        elif isinstance(op, Put) and isinstance(op.row, ScopeState):
+            scopes[op.row.path] = op.row
+        elif isinstance(op, Drop) and op.scope:
+            scopes.pop(op.scope, None)
+        elif isinstance(op, Drop):
+            rows.pop(op.address if op.generation is None else f"{op.address}\x00{op.generation}", None)
+    for path in sorted(scopes):
+        yield Put(scopes[path])
+    for row in rows.values():
+        yield Put(row if row.former else replace(row, verify=True))
+    if now.hold is not None:
+        yield Reserve(now.hold)
+
+
 def compare(now: Fold, then: Fold, subject: str, file: str, taken: str) -> Comparison:
     """Without words yet."""
     rows = go_back(now, then, subject)
@@ -183,7 +213,7 @@ def compare(now: Fold, then: Fold, subject: str, file: str, taken: str) -> Compa
         if isinstance(op, Put) and isinstance(op.row, ResourceState):
             before = now.resources.get(op.row.key)
             if before is not None:
-                change.append(_changed(before, op.row))
+                change.append(_changed(before, then.resources.get(op.row.key, op.row)))
             elif not op.row.former:
                 appear.append(_of(op.row))
         elif isinstance(op, Drop):
@@ -224,7 +254,7 @@ def _changed(now: ResourceState, then: ResourceState) -> RowChange:
 def field_changes(now: ResourceState, then: ResourceState) -> Iterator[FieldChange]:
     """Each value that differs; sealed ones by their keyed hash, never opened."""
     for difference in changes.compare(_shown(now), _shown(then)):
-        secret = isinstance(difference.before, _Sealed) or isinstance(difference.after, _Sealed)
+        secret = isinstance(difference.before, Sealed) or isinstance(difference.after, Sealed)
         before, after = (MASKED if secret else masked(side) for side in (difference.before, difference.after))
         yield FieldChange(
             difference.path,
@@ -239,34 +269,5 @@ def field_changes(now: ResourceState, then: ResourceState) -> Iterator[FieldChan
 def _shown(row: ResourceState) -> dict[str, Any]:
     plain = row.to_json()
     out: dict[str, Any] = {name: plain[name] for name in _SHOWN if name in plain}
-    out |= {"props": _sealed(row.props), "outputs": _sealed(row.outputs)}
-    return out | ({"pending": _sealed(row.pending)} if row.pending is not None else {})
-
-
-class _Sealed:
-    """A secret: equal to another by its keyed hash, else by its ciphertext."""
-
-    def __init__(self, value: dict[str, Any]) -> None:
-        self._mark = str(value.get(_EQUAL) or value[_SECRET])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Sealed) and self._mark == other._mark
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _sealed(value: Json) -> Json:
-    if isinstance(value, dict):
-        if _SECRET in value:
-            return _Sealed(value)
-        return {key: _sealed(item) for key, item in value.items()}
-    return [_sealed(item) for item in value] if isinstance(value, list) else value
-
-
-def masked(value: Json) -> Json:
-    """`value` with every secret in it as dots."""
-    if isinstance(value, _Sealed) or (isinstance(value, dict) and _SECRET in value):
-        return MASKED
-    if isinstance(value, dict):
-        return {key: masked(item) for key, item in value.items()}
-    return [masked(item) for item in value] if isinstance(value, list) else value
+    out |= {"props": comparable(row.props), "outputs": comparable(row.outputs)}
+    return out | ({"pending": comparable(row.pending)} if row.pending is not None else {})

@@ -34,7 +34,8 @@ def _sentences(found: Comparison, now: Fold, then: Fold) -> Iterator[str]:
     gone = [row.address for row in found.vanish]
     if gone:
         verbs = one(gone, "leaves the state and stays in the cloud", "leave the state and stay in the cloud")
-        yield f"{names(gone)} {verbs}: nobody tracks or deletes {one(gone, 'it', 'them')} any more"
+        it = one(gone, "it", "them")
+        yield f"{names(gone)} {verbs}: nobody tracks or deletes {it} any more (adopt=True takes {it} over again)"
     remade = [row for row in found.change if row.remade]
     if remade:
         was = one(remade, "was", "were")
@@ -52,7 +53,7 @@ def _sentences(found: Comparison, now: Fold, then: Fold) -> Iterator[str]:
     changed = [row.address for row in found.change if not row.remade]
     if changed:
         verb = one(changed, "goes back in the state only", "go back in the state only")
-        yield f"{names(changed)} {verb}: the next deploy looks in the cloud and makes it what the program says"
+        yield f"{names(changed)} {verb}: the next deploy looks in the cloud and updates what differs from the program"
     if found.unfinished:
         verb = one(found.unfinished, "stays as it is", "stay as they are")
         yield f"{names(found.unfinished)} {verb}: its last call has no known end, the next run looks first"

@@ -49,7 +49,7 @@ def _fits(annotation: object, value: object) -> bool:
 @dataclass(frozen=True)
 class RunStarted(Event):
     subject: str
-    purpose: str  # deploy, plan, destroy, cleanup, save
+    purpose: str  # deploy, plan, destroy, cleanup, save, restore
     target: str = ""
     who: str = ""  # user@host
     pid: int = 0
@@ -136,6 +136,19 @@ class BackupTaken(Event):
     subject: str
     file: str
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Restored(Event):
+    """The rows below the subject are those of a backup again. `before` is the backup that undoes it."""
+
+    subject: str
+    file: str
+    taken: str = ""
+    serial: int = 0  # of the backup
+    restored: int = 0  # rows that were set
+    forgotten: int = 0  # rows that left the state
+    before: str = ""
 
 
 @dataclass(frozen=True)

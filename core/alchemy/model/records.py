@@ -6,13 +6,13 @@ The layout is docs/state-format.md; the store appends the bytes, `fold` gives th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Event, RunEnded, RunStarted
+from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Event, Restored, RunEnded, RunStarted
 from alchemy.model.schema import check_record
 from alchemy.model.values import FORMAT, Hold, ResourceState, ScopeState
 
@@ -179,9 +179,11 @@ def entries(record: Record) -> Iterator[Entry]:
             )
         )
     for op in record.ops:
-        event = _event_of(op)
+        event = _event_of(op) or (_restored_row(op) if record.kind == "restore" else None)
         if event:
             yield entry(event)
+    if record.kind == "restore":
+        yield entry(restored(record.body, record.ops))
     if record.kind == "release":
         body = record.body
         yield entry(
@@ -211,3 +213,24 @@ def _event_of(op: dict[str, Any]) -> Event | None:
                 row["address"], row["kind"], op["action"], outcome, op.get("took", 0.0), row.get("error", "")
             )
     return None
+
+
+def _restored_row(op: dict[str, Any]) -> Event | None:
+    if op["op"] != "put" or op["row"].get("type") != "resource":
+        return None
+    return ChangeEnded(op["row"]["address"], op["row"]["kind"], "restore", "done")
+
+
+def restored(body: dict[str, Any], ops: Iterable[dict[str, Any]]) -> Restored:
+    """A record of the kind `restore` as one event: `body` says from where, `ops` what."""
+    verbs = [op["op"] for op in ops if op.get("row", {}).get("type") != "scope" and "scope" not in op]
+    number = body.get("of", 0)
+    return Restored(
+        subject=str(body.get("scope", "")),
+        file=str(body.get("from", "")),
+        taken=str(body.get("taken", "")),
+        serial=number if type(number) is int else 0,
+        restored=verbs.count("put"),
+        forgotten=verbs.count("drop"),
+        before=str(body.get("before", "")),
+    )

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from alchemy.model.comparison import Comparison as Comparison
+from alchemy.model.comparison import FieldChange as FieldChange
+from alchemy.model.comparison import RowChange as RowChange
 from alchemy.model.locks import LockView as LockView
 from alchemy.model.locks import Verdict as Verdict
 from alchemy.model.runview import RunView
@@ -76,7 +79,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class BackupInfo:
-    """One file of `backups/`."""
+    """One file of `backups/`. `problem`: why it cannot be gone back to."""
 
     scope: str
     file: str
@@ -86,6 +89,31 @@ class BackupInfo:
     resources: int
     size: int  # bytes
     problem: str = ""
+    note: str = ""
+    pinned: bool = False  # retention never removes it
+    pin: str = ""  # why, if somebody said so
+    by: str = ""  # user@host
+    seq: int = 0  # the journal's record it was taken after: what orders backups
+    epoch: int = 0
+    steps: tuple[int, int, int] | None = None  # rows that appeared, vanished, changed since the backup before, if known
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore did. `unchanged`: the state was as in the backup already, and nothing was written."""
+
+    scope: str
+    owner: str
+    file: str
+    run: str  # "R-42"
+    serial_before: int
+    serial: int
+    restored: int  # rows that were set
+    forgotten: int  # rows that left the state
+    before: str = ""  # the backup that undoes it
+    aside: str = ""  # what the damaged journal is called now
+    unchanged: bool = False
+    consequences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
