@@ -39,9 +39,10 @@ SCOPE: Table = {
     "logs": ("alchemy.cli.scope.logs:logs", "Runs, and the events of one run."),
     "validate": ("alchemy.cli.scope.integrity:validate", "Check everything that is stored."),
     "backups": ("alchemy.cli.scope.backups:backups", "The backups of a scope."),
+    "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind."),
     "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
 }
-ALIASES = {"list-locks": "locks"}
+ALIASES = {"list-locks": "locks", "finalize": "cleanup"}
 CLOUD: Table = {
     "serve": ("alchemy.cli.cloud:serve", "Serve the local cloud on a loopback port."),
     "reset": ("alchemy.cli.cloud:reset", "Delete everything in the local cloud."),

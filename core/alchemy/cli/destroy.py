@@ -130,26 +130,12 @@ def _opened(given: Given, program: Path, stage: str) -> list[tuple[Store, ScopeP
 
 def _show(plans: list[DeletionPlan]) -> bool:
     """What will go, on stderr; false when nothing will. Refused when something in it is protected."""
-    from alchemy.cli import wording
-    from alchemy.cli.terminal import counted, signs
-    from alchemy.cli.tones import coloured, joined
+    from alchemy.cli import doomed
     from alchemy.engine.finalize import refuse_protected
 
-    marks, colour = signs(sys.stderr), coloured(sys.stderr)
     for plan in plans:
         refuse_protected(plan)
-    steps = [step for plan in plans for step in plan.deletions]
-    for step in steps:
-        action = str(step.action)
-        why = "" if not step.blocked else f"blocked: {step.blocked}"
-        tone = wording.TONES.get(action, "dim")
-        row = wording.row(wording.sign(marks, action), action, tone, step.address, wording.short_kind(step.kind), why)
-        _say(joined(row, colour=colour))
-    for address in (address for plan in plans for address in plan.kept):
-        _say(joined(wording.row(marks.keep, "keep", "dim", address, "kept by an operator"), colour=colour))
-    if steps:
-        _say(f"  {counted(len(steps), 'resource')} to destroy")
-    return bool(steps)
+    return doomed.show(plans, "to destroy")
 
 
 def _ask(paths: list[ScopePath], *, yes: bool) -> None:

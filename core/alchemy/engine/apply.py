@@ -36,7 +36,8 @@ async def carry_out(run: Run, change: Change, resource: Resource, options: Optio
 def _keep(run: Run, change: Change) -> dict[str, Any]:
     assert change.before is not None
     assert change.desired is not None
-    if change.save or run.ledger.fold.orphaned(change.address):
+    fold = run.ledger.fold
+    if change.save or fold.orphaned(change.address) or fold.leftover(change.address):
         wish = change.desired
         row = replace(change.before, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain)
         row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)

@@ -274,14 +274,11 @@ class Scope:
         await self._close(outcome, complete=False)
 
     async def _close(self, outcome: str, *, complete: bool = True) -> None:
-        run = self.run_state
-        complete = complete and outcome == "done" and self.phase in ("up", "destroy") and not run.broken
-        alive = {f"{path}/{id}" for path, m in run.members.items() for id in (*m.declared, *m.registered)}
-        orphans = sorted(row.address for row in list(run.ledger.fold.resources.values()) if row.address not in alive)
-        declared = {"complete": complete, "orphans": orphans} if complete else {"complete": False}
+        ended = complete and outcome != "interrupted"
+        declared = self.run_state.declared(done=outcome == "done") if ended else {"complete": False}
         self.closed = True
         try:
-            await run.close(outcome, declared)
+            await self.run_state.close(outcome, declared)
         finally:
             interrupts.remove()
 

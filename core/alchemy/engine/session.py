@@ -192,6 +192,18 @@ class Run:
             raise different_target(str(self.ledger.path), stored, str(target))
         return target
 
+    def declared(self, *, done: bool) -> dict[str, Any]:
+        """For the release of a program that came to its end: what is stored and was not declared by it."""
+        fold = self.ledger.fold
+        alive = {f"{path}/{id}" for path, m in self.members.items() for id in (*m.declared, *m.registered)}
+        if self.broken or self.session.phase not in ("up", "destroy"):
+            return {"complete": False}
+        if done:
+            orphans = sorted(row.address for row in list(fold.resources.values()) if row.address not in alive)
+            return {"complete": True, "orphans": orphans, "next_seq": fold.next_seq}
+        said: dict[str, Any] = {"complete": False}
+        return said | {"leftovers": fold.undeclared(alive)} if self.session.phase == "up" else said
+
     async def close(self, outcome: str, declared: Any = None) -> None:
         """Release, lock, last event. The first error of writing wins over everything."""
         ledger = self.ledger

@@ -5,10 +5,11 @@ Pure. They differ only in who survives. Neighbours: `changes` decides about what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alchemy.model.canonical import Json, digest
+from alchemy.model.fold import Fold
 from alchemy.model.values import Action, ResourceState, ScopeState, Status
 
 
@@ -68,22 +69,25 @@ def plan_deletions(
     alive: frozenset[str] | set[str],
     alive_scopes: frozenset[str] | set[str],
     reason: str = "not in the program",
+    reasons: Mapping[str, str] | None = None,
 ) -> DeletionPlan:
     """`alive` are the addresses and `alive_scopes` the paths that survive, besides every row outside `scope`.
 
-    Rows outside matter: what one of them uses stays.
+    Rows outside matter: what one of them uses stays. A former incarnation survives only by its own key in `alive`.
+    `reasons`, by key, are more exact than `reason`.
     """
     everything = list(rows)
     prefix = f"{scope}/"
     doomed: dict[str, Deletion] = {}
     kept: list[str] = []
     for row in everything:
-        if (row.address in alive and not row.former) or not row.address.startswith(prefix):
+        if row.key in alive or not row.address.startswith(prefix):
             continue
         if row.kept and not row.former:
             kept.append(row.address)
             continue
         why = f"replaced by a newer incarnation (generation {row.generation})" if row.former else reason
+        why = (reasons or {}).get(row.key, why)
         action = Action.FORGET if _forgotten(row) else Action.DELETE
         blocked = "it is protected" if row.protect and not row.former and action is Action.DELETE else ""
         doomed[row.key] = Deletion(row, why, action, blocked)
@@ -103,6 +107,41 @@ def plan_deletions(
     survivors = {row.scope for row in everything if row.key not in doomed}
     survivors |= {step.row.scope for step in doomed.values() if step.blocked}
     return DeletionPlan(scope, waves, tuple(_emptied(scopes, survivors, alive_scopes)), notes, tuple(sorted(kept)))
+
+
+def plan_cleanup(fold: Fold, scope: str) -> DeletionPlan:
+    """What runs left behind in `scope`: orphans, former incarnations, deletions and deploys that did not finish.
+
+    Nothing that the last complete deploy declared, nor the last one that failed.
+    """
+    doomed: dict[str, str] = {}
+    for row in fold.below(scope):
+        why = _left_behind(fold, row)
+        if why:
+            doomed[row.key] = why
+    rows = list(fold.resources.values())
+    alive = {row.key for row in rows if row.key not in doomed}
+    touched = {row.scope for row in rows if row.key in doomed}
+    emptied = {path for path in fold.scopes if path != fold.path and any(_holds(path, each) for each in touched)}
+    scopes = [row for row in fold.scopes.values() if _holds(scope, row.path)]
+    return plan_deletions(scope, rows, scopes, alive=alive, alive_scopes=fold.scopes.keys() - emptied, reasons=doomed)
+
+
+def _holds(path: str, other: str) -> bool:
+    return other == path or other.startswith(f"{path}/")
+
+
+def _left_behind(fold: Fold, row: ResourceState) -> str:
+    """Why it may go; "" when it stays."""
+    if row.former:
+        now = fold.current(row.address)
+        finished = now is None or now.status is Status.READY
+        return f"replaced by a newer incarnation (generation {row.generation})" if finished else ""
+    if row.status is Status.DELETING:
+        return "its deletion did not finish"
+    if fold.orphaned(row.address):
+        return "not in the program since the last complete deploy"
+    return "left by a deploy that did not finish" if fold.leftover(row.address) else ""
 
 
 def used_from_outside(prefix: str, rows: Collection[ResourceState]) -> set[str]:

@@ -63,9 +63,17 @@ class Fold:
         stamp = Stamp(record.epoch, record.seq, record.serial)
         for op in record.ops:
             self._apply_op(op, stamp, rows, scopes)
-        if record.kind == "release" and record.body.get("declared", {}).get("complete"):
-            self.declared = {**record.body["declared"], "seq": record.seq}
+        if record.kind == "release":
+            self._note_declared(record.body.get("declared", {}), record.seq)
         return rows, scopes
+
+    def _note_declared(self, said: dict[str, Any], seq: int) -> None:
+        """A complete deploy says it all; one that failed, only what is left of failed ones before it."""
+        if said.get("complete"):
+            self.declared = {**said, "seq": seq}
+        elif "leftovers" in said:
+            known = self.declared or {"complete": False, "orphans": [], "seq": seq}
+            self.declared = {**known, "leftovers": said["leftovers"], "leftovers_seq": seq}
 
     def note_run(self, record: Record) -> None:
         """Who ran and how it ended: also of records that a snapshot holds already, because it says nothing of runs."""
@@ -118,6 +126,20 @@ class Fold:
         """Stored, not declared by the newest complete deploy, and not written since."""
         stamp = self.stamps.get(address)
         return stamp is not None and address in self.declared.get("orphans", ()) and stamp.seq < self.declared["seq"]
+
+    def leftover(self, address: str) -> bool:
+        """Made by a deploy that failed, declared by no complete one nor by the last that failed, not written since."""
+        stamp = self.stamps.get(address)
+        left = self.declared.get("leftovers", ())
+        return stamp is not None and address in left and stamp.seq < self.declared["leftovers_seq"]
+
+    def undeclared(self, alive: set[str]) -> list[str]:
+        """What a deploy that declared `alive` and failed finds left of earlier ones: see `leftover`."""
+        made_since = 0 if not self.declared.get("complete") else self.declared.get("next_seq")
+        if made_since is None:
+            return []
+        rows = list(self.resources.values())
+        return sorted(r.address for r in rows if not r.former and r.seq >= made_since and r.address not in alive)
 
     def below(self, path: str) -> list[ResourceState]:
         """Rows in `path` and below it, in no order."""

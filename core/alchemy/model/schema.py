@@ -82,7 +82,9 @@ _BEGINS = _Shape(dict.fromkeys(["seq", "serial", "next_seq"], int), ["seq", "ser
 _RELEASE = _Shape(
     {"scope": str, "outcome": str, "counts": dict, "failures": list, "took": float, "declared": dict, "total": int}
 )
-_DECLARED = _Shape({"complete": bool, "orphans": list, "seq": int})
+_DECLARED = _Shape(
+    {"complete": bool, "orphans": list, "seq": int, "next_seq": int, "leftovers": list, "leftovers_seq": int}
+)
 _PUT = _Shape({"row": dict, "phase": str, "action": str, "reason": str, "took": float}, ["row"])
 _DROP = _Shape(
     {"scope": str, "address": str, "kind": str, "action": str, "generation": int, "took": float}, null=["generation"]
@@ -128,6 +130,9 @@ def _check_release(data: dict[str, Any]) -> None:
 def _check_declared(data: dict[str, Any]) -> None:
     _DECLARED.check(data)
     _list(data, "orphans", str)
+    _list(data, "leftovers", str)
+    if "leftovers" in data and "seq" in data and "leftovers_seq" not in data:
+        raise ValueError("what was left behind names no record")
 
 
 def _check_op(op: dict[str, Any]) -> None:

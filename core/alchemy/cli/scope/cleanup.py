@@ -1,0 +1,116 @@
+"""`alchemy scope cleanup`: destroys what runs left behind; `--all` destroys everything in the scope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from alchemy.cli.options import Command, Given, as_json, shared
+from alchemy.errors import UsageError
+from alchemy.settings import STRATEGIES
+
+if TYPE_CHECKING:
+    from alchemy.model.deletions import DeletionPlan
+    from alchemy.model.paths import ScopePath
+
+
+@click.command(cls=Command)
+@click.argument("scope")
+@click.option("--dry-run", is_flag=True, help="Only show what would go.")
+@click.option("--all", "all_", is_flag=True, help="Everything in SCOPE, as `alchemy destroy SCOPE`.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--strategy", type=click.Choice(STRATEGIES), help="How many at once.  [default: sequential]")
+@click.option("--force", is_flag=True, help="Do not ask, and go on after a failure. Protected resources stay.")
+@as_json
+@shared
+def cleanup(
+    given: Given, scope: str, dry_run: bool, all_: bool, yes: bool, strategy: str | None, force: bool, json_: bool
+) -> None:
+    """Destroy what runs left behind in SCOPE: resources that the last complete deploy did not declare, incarnations
+    that were replaced, and what interrupted runs did not finish.
+
+    After a deploy that failed, nothing goes that it or the last complete one declared. Takes a backup first.
+    """
+    from alchemy.model.paths import ScopePath
+
+    path = ScopePath.parse(scope)
+    options: dict[str, Any] = {"destroy_strategy": strategy} if strategy else {}
+    if force:
+        options["force"] = True
+    plans = _plans(given, path, all_=all_)
+    if dry_run:
+        _tell(plans, path, json_=json_, done=None)
+        return
+    if json_ and not (yes or force):
+        raise UsageError("--json without --dry-run answers no question: nothing was done", hint="add --yes")
+    if _show(given, plans, path, all_=all_):
+        from alchemy.cli import consent
+
+        consent.ask(path.name, f"{'destroy' if all_ else 'clean up'} {path}", yes=yes or force)
+    elif not all_:
+        _tell(plans, path, json_=json_, done=[])
+        return
+    done = _carry_out(given, path, plans, options, all_=all_)
+    if json_:
+        _tell(plans, path, json_=True, done=done)
+
+
+def _plans(given: Given, path: ScopePath, *, all_: bool) -> list[DeletionPlan]:
+    from alchemy.engine.finalize import refuse_protected
+    from alchemy.operations.cleaning import plan_cleanup
+    from alchemy.operations.destroying import plan_destroy
+
+    if not all_:
+        return [plan_cleanup(given.store, path)]
+    plans = plan_destroy(given.store, path)
+    for plan in plans:
+        refuse_protected(plan)
+    return plans
+
+
+def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: bool) -> bool:
+    from alchemy import wiring
+    from alchemy.cli import doomed
+
+    if not given.quiet and any(plan.deletions for plan in plans):
+        doomed.say(f"{path}: target: {wiring.describe_target(given.store, given.options())[0]}")
+    return doomed.show(plans, "to destroy" if all_ else "to clean up", reasons=not all_)
+
+
+def _tell(plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None) -> None:
+    """The plan, on stdout only as JSON: there `deleted` is null where nothing was tried."""
+    from alchemy.cli import doomed
+    from alchemy.cli.pages import show_json
+
+    if not json_:
+        if not doomed.show(plans, "to clean up", reasons=True):
+            doomed.say(f"{path}: nothing was left behind")
+        return
+    steps = [step for plan in plans for step in plan.to_json()["deletions"]]
+    kept = [address for plan in plans for address in plan.kept]
+    show_json({"format": 1, "scope": str(path), "deletions": steps, "kept": kept, "deleted": done})
+
+
+def _carry_out(
+    given: Given, path: ScopePath, plans: list[DeletionPlan], options: dict[str, Any], *, all_: bool
+) -> list[str]:
+    """Addresses that are gone."""
+    import asyncio
+
+    from alchemy.cli.failures import CommandFailed
+    from alchemy.cli.running import narrator
+    from alchemy.operations.cleaning import cleanup as clean
+    from alchemy.operations.destroying import destroy_stored
+
+    chosen, told = given.options(**options), narrator(given)
+    try:
+        if all_:
+            reports = asyncio.run(destroy_stored(given.store, path, chosen, project=given.project, listener=told))
+            return [address for report in reports for address in report.deleted]
+        cleaned = clean(given.store, path, chosen, project=given.project, listener=told, agreed=plans[0])
+        return asyncio.run(cleaned).deleted
+    except Exception as error:
+        raise CommandFailed(told.told) from error
+    finally:
+        told.finish()
