@@ -15,7 +15,8 @@ import pytest
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.opening import load
-from alchemy.store.views import read_view, stray_views
+from alchemy.store.viewfile import read_view
+from alchemy.store.views import stray_views
 from tests.crash.runs import PROD, chance
 from tests.crash.server import Cloud
 from tests.crash.stepping import DEAD, Stepper

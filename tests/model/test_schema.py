@@ -15,7 +15,7 @@ from alchemy.model.records import BadLine, Drop, Emit, Newer, Put, Record, Unrea
 from alchemy.model.runview import RunView
 from alchemy.model.schema import check_fold, check_record, check_resource, check_scope
 from alchemy.model.values import Holder, ScopeKind, Target
-from alchemy.store.views import render
+from alchemy.store.viewfile import render
 from tests.model.rows import AT, row, scope
 
 PATH = "my-app/prod"

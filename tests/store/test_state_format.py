@@ -18,7 +18,7 @@ from alchemy.model.fold import Fold, Stamp
 from alchemy.model.records import decode, encode, entries
 from alchemy.model.values import Holder, ResourceState, ScopeState
 from alchemy.store.backups import read_backup
-from alchemy.store.views import examine, render
+from alchemy.store.viewfile import examine, render
 
 PAGE = Path(__file__).parents[2] / "docs" / "state-format.md"
 BLOCK = re.compile(r"^```(json|jsonl)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

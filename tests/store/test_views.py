@@ -8,7 +8,8 @@ import pytest
 
 from alchemy.model.fold import Stamp
 from alchemy.model.records import Drop, Put
-from alchemy.store.views import examine, newest_stamp, render, stray_views, view_files
+from alchemy.store.viewfile import examine, render
+from alchemy.store.views import newest_stamp, stray_views, view_files
 from tests.model.rows import row, scope
 from tests.store.stage import Stage
 

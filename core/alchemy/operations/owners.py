@@ -17,7 +17,7 @@ from alchemy.operations.shapes import Finding, Health, ResourceNode, RunSummary,
 from alchemy.operations.verdicts import with_hold
 from alchemy.store.holders import is_gone
 from alchemy.store.store import Store
-from alchemy.store.views import render
+from alchemy.store.viewfile import render
 
 _WORST = list(Health)  # in the order of the enum: worst first
 SMALL = 2000  # rows: below that every view is looked at on each refresh, above on full ones

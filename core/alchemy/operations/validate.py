@@ -21,7 +21,8 @@ from alchemy.store.files import Files
 from alchemy.store.holders import lock_views
 from alchemy.store.layout import Layout
 from alchemy.store.opening import load, lost_records, read_fold
-from alchemy.store.views import Views, read_view, view_files
+from alchemy.store.viewfile import read_view
+from alchemy.store.views import Views, view_files
 
 _OWN = frozenset(["journal", "snapshots", "backups", "resources", "state.json", "keys.json"])
 

@@ -25,7 +25,8 @@ from alchemy.store.backups import read_backup
 from alchemy.store.copies import newest_snapshot
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.views import read_view, view_files
+from alchemy.store.viewfile import read_view
+from alchemy.store.views import view_files
 
 if TYPE_CHECKING:
     from alchemy.store.store import Store

@@ -29,7 +29,7 @@ from alchemy.store.opening import epoch_numbers, lost_records, read_fold
 from alchemy.store.reader import JournalReader, read_epoch
 from alchemy.store.salvage import Beginning, Salvaged, refuse_while_held, salvage, set_aside
 from alchemy.store.store import Lease, Reader, Store
-from alchemy.store.views import examine, read_view, render
+from alchemy.store.viewfile import examine, read_view, render
 from alchemy.store.viewwatch import ViewWatch
 
 if TYPE_CHECKING:

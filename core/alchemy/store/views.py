@@ -1,79 +1,23 @@
 """The journal's rows as files that people read: `state.json` for each scope and resource.
 
-Written after the journal said yes, never synced, never read by the engine. Each carries the place in the journal
-it was written from and its own checksum, so that a hand edit, a torn file or a lost journal shows.
+Written after the journal said yes, never synced, never read by the engine. Neighbours: `viewfile` is one of these
+files, `viewwatch` looks at them again and again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from alchemy.errors import StorageFailed
-from alchemy.model.canonical import digest
+from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold, Stamp
-from alchemy.model.values import FORMAT, ResourceState, ScopeKind, ScopeState
+from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.store.files import TEMPORARY, Files
 from alchemy.store.layout import RESOURCES, VIEW, Layout
-
-_BLANK = "it is empty"
-
-
-def render(row: ResourceState | ScopeState, stamp: Stamp) -> bytes:
-    """The bytes of a view: indented JSON, its checksum last."""
-    body: dict[str, Any] = {"format": FORMAT, **row.to_json()}
-    body["journal"] = {"epoch": stamp.epoch, "seq": stamp.seq, "serial": stamp.serial}
-    body["sha256"] = digest(body)
-    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class ViewFile:
-    """A view as found. `problem`: "" when whole; torn files have no `stamp`."""
-
-    data: bytes
-    problem: str = ""
-    line: int = 0
-    stamp: Stamp | None = None
-
-    @property
-    def blank(self) -> bool:
-        """Nothing is in it: what a power cut leaves of a file that was never synced. Nobody edits a file to that."""
-        return self.problem == _BLANK
-
-
-def examine(data: bytes) -> ViewFile:
-    """Is it whole, and from which record? Never raises."""
-    if not data.strip(b"\0 \t\r\n"):
-        return ViewFile(data, _BLANK)
-    try:
-        body = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        return ViewFile(data, "Invalid JSON", line=data[: error.pos].count(b"\n") + 1)
-    if not isinstance(body, dict):
-        return ViewFile(data, "it holds no object", line=1)
-    check = body.pop("sha256", "")
-    try:
-        if check != digest(body):
-            return ViewFile(data, "edited by hand: its checksum does not match")
-        place = body["journal"]
-        return ViewFile(data, stamp=Stamp(int(place["epoch"]), int(place["seq"]), int(place["serial"])))
-    except (TypeError, KeyError, ValueError, RecursionError):
-        return ViewFile(data, "edited by hand: a field it needs is missing")
-
-
-def read_view(files: Files, path: Path) -> ViewFile | None:
-    """None when there is no such file."""
-    try:
-        return examine(files.read(path))
-    except FileNotFoundError:
-        return None
-    except StorageFailed as error:  # a directory, a link: no reason to stop anybody
-        return ViewFile(b"", error.message)
+from alchemy.store.viewfile import ViewFile, place_of, read_view, render
 
 
 class Views:
@@ -93,8 +37,12 @@ class Views:
         self._scopes.update(dict.fromkeys(scopes))
 
     def begin(self) -> None:
-        """Before the first view of a run: the owner's, so that a journal which loses this run is found out by it."""
+        """The first row of a run is durable: the owner's view says so before anything is done on the strength of it,
+        so that a journal which loses this run is found out, also when the run is killed at once.
+        """
         self._owner_behind = True
+        with suppress(AlchemyError, OSError):  # a view is a copy: it stops no run
+            self.write_one()
 
     @property
     def behind(self) -> bool:
@@ -109,9 +57,7 @@ class Views:
         elif self._rows:
             key = next(iter(self._rows))
             del self._rows[key]
-            address, _, generation = key.partition("\x00")
-            path = self._layout.resource_view(address, int(generation) if generation else None)
-            self._write(path, self._fold.resources.get(key), key)
+            self._write(place_of(self._layout, key), self._fold.resources.get(key), key)
         elif self._scopes:
             scope = next((each for each in self._scopes if each != owner), owner)
             del self._scopes[scope]
@@ -157,7 +103,7 @@ class Views:
     @property
     def complete(self) -> bool:
         """The run that last wrote the owner's row got to the end of its views."""
-        found = read_view(self._files, self._layout.scope_view(self._fold.path))
+        found = read_view(self._files, self._layout.scope_view(self._fold.path), "\x00" + self._fold.path)
         stamp = self._fold.stamps.get("\x00" + self._fold.path)
         return stamp is None or (found is not None and found.stamp is not None and found.stamp.seq >= stamp.seq)
 
@@ -166,13 +112,12 @@ class Views:
 
         Damaged and edited files are left for people to see, unless `also_damaged`; empty ones tell them nothing.
         """
-        for key, row in self._fold.resources.items():
-            path = self._layout.resource_view(row.address, row.generation if row.former else None)
-            found = read_view(self._files, path)
+        for key in self._fold.resources:
+            found = read_view(self._files, place_of(self._layout, key), key)
             if _outdated(found, self._fold.stamps[key], also_damaged):
                 self._rows[key] = None
         for scope in self._fold.scopes:
-            found = read_view(self._files, self._layout.scope_view(scope))
+            found = read_view(self._files, self._layout.scope_view(scope), "\x00" + scope)
             if _outdated(found, self._fold.stamps["\x00" + scope], also_damaged):
                 self._scopes[scope] = None
         for path in stray_views(self._files, self._layout, self._fold):
@@ -194,20 +139,15 @@ def _outdated(found: ViewFile | None, stamp: Stamp, also_damaged: bool) -> bool:
 
 def stray_views(files: Files, layout: Layout, fold: Fold) -> list[Path]:
     """Whole views, not ahead of the journal, of rows and nested scopes the journal no longer has."""
-    known = {
-        layout.resource_view(row.address, row.generation if row.former else None) for row in fold.resources.values()
-    }
-    known |= {layout.scope_view(path) for path in fold.scopes}
+    known = {place_of(layout, key) for key in fold.stamps}
     strays = []
     for path in view_files(files, layout, fold):
         found = read_view(files, path) if path not in known else None
-        if found and found.stamp and found.stamp.seq <= fold.seq and (_in_resources(path) or _is_nested(found.data)):
+        if not found or not found.stamp or found.stamp.seq > fold.seq or place_of(layout, found.key) != path:
+            continue
+        if not found.key.startswith("\x00") or _is_nested(found.data):
             strays.append(path)
     return strays
-
-
-def _in_resources(path: Path) -> bool:
-    return path.parent.parent.name == RESOURCES
 
 
 def _is_nested(data: bytes) -> bool:
@@ -260,12 +200,14 @@ def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
     All of them are read when `thorough`, or when the owner's own, which tells it alone, is torn or gone.
     """
     own = layout.scope_view(fold.path)
-    found = read_view(files, own)
+    found = read_view(files, own, "\x00" + fold.path)
     if not thorough and found and found.stamp:
         return found.stamp, own
     newest: tuple[Stamp, Path] | None = None
     for path in view_files(files, layout, fold):
         found = read_view(files, path)
-        if found and found.stamp and (newest is None or found.stamp.seq > newest[0].seq):
+        if not found or not found.stamp or place_of(layout, found.key) != path:
+            continue  # one of another scope tells of another journal
+        if newest is None or found.stamp.seq > newest[0].seq:
             newest = (found.stamp, path)
     return newest

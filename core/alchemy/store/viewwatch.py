@@ -11,7 +11,7 @@ from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
-from alchemy.store.views import examine, read_view
+from alchemy.store.viewfile import examine, read_view
 
 
 class ViewWatch:
@@ -29,16 +29,16 @@ class ViewWatch:
         for row in fold.resources.values():
             if row.former:
                 continue
-            problem = self._examine(self._layout.resource_view(row.address))
+            problem = self._examine(self._layout.resource_view(row.address), row.address)
             if problem:
                 found.append((row.address, problem))
         for scope in fold.scopes or (self.path,):
-            problem = self._examine(self._layout.scope_view(scope))
+            problem = self._examine(self._layout.scope_view(scope), "\x00" + scope)
             if problem:
                 found.append((scope, problem))
         return tuple(found)
 
-    def _examine(self, path: Path) -> str:
+    def _examine(self, path: Path, key: str) -> str:
         try:
             stat = path.lstat()
         except OSError:
@@ -49,7 +49,7 @@ class ViewWatch:
         if known and known[0] == mark:
             return known[1]
         try:
-            found = read_view(self._files, path)
+            found = read_view(self._files, path, key)
             problem = ""
             if found and found.problem:
                 where = f"{path.name}:{found.line}" if found.line else path.name
