@@ -151,6 +151,52 @@ class UnlockReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SpillInfo:
+    """A file with what a run knew and could not write any more. `problem`: why it cannot be read."""
+
+    file: str
+    scope: str
+    run: str  # "R-41"
+    at: str
+    why: str
+    changes: int
+    place: str  # of the state it belongs to
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStep:
+    """One change that was spilled, against what is stored now. `verdict`: write, stored (already), skip."""
+
+    subject: str
+    what: str  # created, updated, deleted, …
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverReport:
+    """What recovering a spill did, or, with `dry_run`, would do."""
+
+    file: str
+    scope: str
+    spilled_by: str  # "R-41"
+    why: str  # it was spilled
+    steps: tuple[RecoveryStep, ...]
+    run: str = ""  # "R-43": the run that wrote it; "" when there was nothing to write
+    backup: str = ""
+    kept: str = ""  # where the file is now
+
+    @property
+    def written(self) -> int:
+        return sum(1 for step in self.steps if step.verdict == "write")
+
+    @property
+    def skipped(self) -> int:
+        return sum(1 for step in self.steps if step.verdict == "skip")
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Something done without holding a lock."""
 
