@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alchemy.errors import StateInvalid
+from alchemy.model.canonical import digest
 from alchemy.model.fold import Stamp
 from alchemy.model.records import Drop, Put
-from alchemy.store.viewfile import examine, render
+from alchemy.store.viewfile import examine, read_view, render
 from alchemy.store.views import newest_stamp, stray_views, view_files
 from tests.model.rows import row, scope
 from tests.store.stage import Stage
@@ -203,3 +206,105 @@ def test_what_somebody_else_put_there_is_no_stray(stage: Stage) -> None:
     newest = newest_stamp(stage.files, stage.layout, fold, thorough=True)
     assert newest is not None
     assert newest[1] == ahead
+
+
+def test_a_run_that_is_killed_at_once_cannot_lose_its_file_unseen(stage: Stage) -> None:
+    """The owner's view says that the run began before the first acknowledgement: what is done after it has evidence."""
+    stage.run("a")
+    journal = stage.open()
+    stage.write(journal, Put(stage.row("b")))
+    assert body(stage.own_view)["journal"]["seq"] == stage.load().fold.seq
+    stage.die(journal)
+    for view in (stage.view("a"), stage.view("b")):  # as if it had died before it wrote another one
+        view.unlink(missing_ok=True)
+    stage.epoch(2).unlink()
+    with pytest.raises(StateInvalid, match=re.escape(f"{stage.epoch(2)}: it ends at record")):
+        stage.open()
+
+
+def test_a_view_that_cannot_be_written_does_not_stop_a_run(stage: Stage) -> None:
+    stage.run("a")
+    stage.own_view.unlink()
+    stage.own_view.mkdir()
+    stage.run("b")
+    assert stage.ids == ["a", "b"]
+
+
+def checked(data: dict[str, Any], text: bytes) -> bytes:
+    """`text`, with the checksum of `data` in the place of SUM."""
+    return text.replace(b"SUM", digest(data).encode())
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        (b'"kind": "x", ', "Invalid JSON: this key stands twice in one object, at /kind"),
+        (b'"later": NaN, ', "Invalid JSON: NaN is no JSON, at /later"),
+        (b'"later": 1e999, ', "Invalid JSON: a number is too large, at /later"),
+        (b'"later": ' + b"9" * 41 + b", ", "Invalid JSON: an integer has more than 40 digits, at /later"),
+        (b'"later": "\\ud800", ', "Invalid JSON: a text holds half a character, at /later"),
+        (b'"later": ' + b"[" * 90 + b"]" * 90 + b", ", "Invalid JSON: it is nested deeper than 80 levels"),
+        (b'"later": ' + b"9" * 25 + b", ", "edited by hand"),
+        (b"", ""),
+    ],
+)
+def test_what_parsers_disagree_about_is_no_view_even_with_a_right_checksum(extra: bytes, why: str) -> None:
+    data = json.loads(render(row("my-app/prod/a"), Stamp(1, 2, 3)))
+    del data["sha256"]
+    whole = json.dumps(data).encode()
+    found = examine(checked(data, whole[:-1].replace(b"{", b"{" + extra, 1) + b', "sha256": "SUM"}'))
+    assert found.problem.startswith(why)
+    assert bool(found.stamp) == (not why), "laid out in another way it is still whole"
+
+
+def test_a_view_with_a_byte_order_mark_or_in_another_encoding_is_none() -> None:
+    data = render(row("my-app/prod/a"), Stamp(1, 2, 3))
+    for wrong in (b"\xef\xbb\xbf" + data, data.decode().encode("utf-16"), data.replace(b"acme", b"\xff")):
+        assert examine(wrong).problem.startswith("Invalid JSON")
+
+
+def test_a_view_of_a_later_version_is_named_as_that() -> None:
+    data = json.loads(render(row("my-app/prod/a"), Stamp(1, 2, 3)))
+    found = examine(json.dumps({**data, "format": 2}).encode())
+    assert found.problem == "format 2 is newer than this version reads (1); use the one that wrote it"
+
+
+def test_a_right_checksum_over_something_else_is_no_row() -> None:
+    for wrong in ({"address": 5}, {"status": "frozen"}, {"address": "../../x"}, {"type": "thing"}, {"journal": None}):
+        data = {**json.loads(render(row("my-app/prod/a"), Stamp(1, 2, 3))), **wrong}
+        del data["sha256"]
+        found = examine(json.dumps({**data, "sha256": digest(data)}).encode())
+        assert found.problem.startswith("edited by hand: its checksum is right, and it is no row")
+
+
+def test_a_view_in_the_place_of_another_is_misplaced(tmp_path: Path) -> None:
+    """Also one that a copy of a whole directory brought along: it tells nothing about this journal."""
+    prod, dev = Stage(tmp_path, "my-app/prod"), Stage(tmp_path, "my-app/dev")
+    prod.run("a", "b", "c", "d")
+    dev.run("a")
+    kept = dev.view("a").read_bytes()
+    for theirs in (prod.view("a"), prod.view("b"), prod.own_view):
+        dev.view("a").write_bytes(theirs.read_bytes())
+        found = read_view(dev.files, dev.view("a"), dev.address("a"))
+        assert found is not None
+        assert found.problem.startswith("misplaced: it is the file of my-app/prod")
+        newest = newest_stamp(dev.files, dev.layout, dev.load().fold, thorough=True)
+        assert newest == (dev.load().fold.stamps["\x00" + dev.path], dev.own_view)
+        assert stray_views(dev.files, dev.layout, dev.load().fold) == []
+    dev.view("a").write_bytes(kept)
+    dev.own_view.write_bytes(prod.own_view.read_bytes())
+    dev.run("b")
+    assert dev.ids == ["a", "b"]
+    dev.epoch(2).unlink()
+    with pytest.raises(StateInvalid):
+        dev.open()
+
+
+def test_fields_of_a_newer_version_are_written_again(stage: Stage) -> None:
+    journal = stage.open()
+    stage.write(journal, Put(stage.row("a", extra={"colour": "red"})))
+    stage.end(journal)
+    stage.view("a").unlink()
+    stage.boot = "boot-2"
+    stage.run("b")
+    assert body(stage.view("a"))["colour"] == "red"
