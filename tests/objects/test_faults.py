@@ -120,6 +120,16 @@ def test_a_fault_that_passes_is_not_seen_by_who_may_ask_again(server: Server, ki
     assert server.bodies() == WROTE.get(verb, UNTOUCHED)
 
 
+def test_a_store_that_is_silent_is_asked_twice_not_for_minutes(server: Server) -> None:
+    bucket = bucket_at(server.endpoint, timeout=0.4, retries=9)
+    server.fault("hang", milliseconds=1500)
+    begun = time.monotonic()
+    with pytest.raises(StorageFailed, match="no answer in time"):
+        bucket.get("key")
+    assert time.monotonic() - begun < 2
+    assert bucket.settings.retries == 9
+
+
 @pytest.mark.parametrize("verb", WRITES)
 @pytest.mark.parametrize("kind", ["500", "503", "429", "409", "drop", "commit-then-500", "commit-then-drop"])
 def test_a_write_is_sent_once(server: Server, kind: str, verb: str) -> None:

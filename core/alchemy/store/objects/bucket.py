@@ -206,7 +206,7 @@ def _connect(asked: BucketSettings, retries: int, patience: float) -> S3Store:
         },
         retry_config={
             "max_retries": retries,
-            "retry_timeout": timedelta(seconds=2 * patience),
+            "retry_timeout": timedelta(seconds=asked.timeout * 4 / 3),  # after silence once more, not `retries` times
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
                 "max_backoff": timedelta(seconds=2),

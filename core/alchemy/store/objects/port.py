@@ -22,9 +22,10 @@ class Changed(Exception):
 
 
 class Unknown(Exception):
-    """The answer does not tell whether the write took effect: a fault on their side, a time-out, a throttle, a reset.
+    """The answer does not tell whether the write took effect: a fault on their side, a time-out, a throttle, a reset,
+    no connection. The text says what came back.
 
-    The text says what came back. Resolved by reading, never by assuming.
+    Resolved by reading, never by assuming.
     """
 
 
