@@ -85,7 +85,9 @@ class FileShelf(Shelf):
         self._files.replace(file, data, durable=True)
 
     def remove(self, path: str) -> None:
+        """And the folder, when nothing is left in it: in a bucket there would be none."""
         self._files.remove(self._root / path)
+        self._files.remove_empty((self._root / path).parent)
 
 
 @contextmanager

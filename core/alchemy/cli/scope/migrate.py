@@ -28,6 +28,7 @@ _NAMED = 4  # resources that a note names
 @click.command(cls=Command)
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--into", metavar="SCOPE", help="The scope that it becomes, my-app/prod for example.")
+@click.option("--to", type=click.Choice(("r2", "file")), help="Move all state of the project there instead.")
 @click.option("--dry-run", is_flag=True, help="Show what would come where; write nothing.")
 @click.option(
     "--account", default="", metavar="ID", help="The Cloudflare account the objects are in, if not said there."
@@ -42,25 +43,47 @@ _NAMED = 4  # resources that a note names
 @as_json
 @shared
 def migrate(
-    given: Given, path: Path | None, into: str | None, dry_run: bool, account: str, password_from: str, json_: bool
+    given: Given,
+    path: Path | None,
+    into: str | None,
+    to: str | None,
+    dry_run: bool,
+    account: str,
+    password_from: str,
+    json_: bool,
 ) -> None:
-    """Bring state of another tool into a scope of ours.
+    """Bring state of another tool into a scope of ours, or move all of ours to another store.
 
     PATH is a flat state.json, or a tree of Alchemy (TypeScript): its .alchemy directory, or the one of a stage in it.
-    Nothing is created in the cloud and PATH is left as it is. The next deploy looks at every object once.
+    Nothing is created in the cloud and PATH is left as it is. The next deploy looks at every object once. Secrets that
+    were sealed are sealed again with the password in ALCHEMY_PASSWORD.
 
-    Secrets that were sealed are sealed again with the password in ALCHEMY_PASSWORD.
+    With --to r2, the state directory moves into the bucket of the R2_* variables; with --to file, back. Interrupted
+    anywhere, the same command finishes it.
     """
+    if to is not None:
+        if path is not None or into is not None:
+            raise UsageError("--to moves everything: it goes without PATH and --into", hint="leave them out")
+        from alchemy.cli.scope.moving import move
+
+        move(given, to, dry_run=dry_run, json_=json_)
+        return
+    if path is None or into is None:
+        raise UsageError(
+            "scope migrate takes a PATH and --into SCOPE, or --to r2 or file",
+            hint="alchemy scope migrate .alchemy/state.json --into my-app/prod",
+        )
+    _bring(given, path, into, dry_run=dry_run, account=account, password_from=password_from, json_=json_)
+
+
+def _bring(
+    given: Given, path: Path, into: str, *, dry_run: bool, account: str, password_from: str, json_: bool
+) -> None:
     import asyncio
 
     from alchemy.model.paths import ScopePath
     from alchemy.operations import migrating
 
-    if path is None or into is None:
-        raise UsageError(
-            "scope migrate takes a PATH and --into SCOPE",
-            hint="alchemy scope migrate .alchemy/state.json --into my-app/prod",
-        )
     notes = migrating.know_kinds(given.project)
     migration = migrating.prepare(given.store, path.absolute(), ScopePath.parse(into), given.options(), account=account)
     if not json_ and not migration.done:

@@ -1,0 +1,100 @@
+"""`alchemy scope migrate --to`: all state of a project into its bucket, or back into files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from alchemy.cli.options import Given
+from alchemy.cli.pages import Page, show_json
+from alchemy.cli.scope import documents
+from alchemy.cli.terminal import counted
+from alchemy.cli.tones import line
+from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
+
+if TYPE_CHECKING:
+    from alchemy.operations.moving import Move
+    from alchemy.store.store import Store
+
+
+def move(given: Given, to: str, *, dry_run: bool, json_: bool) -> None:
+    """`to` is r2 or file."""
+    import asyncio
+
+    from alchemy.operations.moving import move_state, prepare_move
+
+    files, bucket = _stores(given, to)
+    source, target = (files, bucket) if to == "r2" else (bucket, files)
+    found = prepare_move(source, target)
+    if not json_ and not given.quiet:
+        _show(given, found)
+    if not dry_run:
+
+        def told(scope: str) -> None:
+            if given.verbose:
+                sys.stderr.write(f"  {safe_text(scope)} copied\n")
+
+        asyncio.run(move_state(found, given.options(), told=told))
+    if json_:
+        show_json(_document(found, dry_run=dry_run))
+    if not given.quiet:
+        sys.stderr.write(_closing(found, to, dry_run=dry_run))
+
+
+def _stores(given: Given, to: str) -> tuple[Store, Store]:
+    """(the directory, the bucket). UsageError when the environment names no bucket."""
+    from alchemy.store.layout import Layout
+    from alchemy.store.local import LocalStore
+    from alchemy.store.place import find_store
+
+    bucket = find_store(given.project)
+    if not bucket.remote:
+        says = 'state_store = "file" in [tool.alchemy] asks for files' if given.project.table.get("state_store") else ""
+        raise UsageError(
+            f"no bucket is named: {says or 'the R2_* variables are not set'}",
+            hint="set R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, R2_BUCKET_NAME and R2_ACCOUNT_ID (or R2_ENDPOINT)"
+            if not says
+            else f"take it out of pyproject.toml for `scope migrate --to {to}`",
+        )
+    return LocalStore(Layout(given.root), os.urandom(16).hex()), bucket
+
+
+def _show(given: Given, found: Move) -> None:
+    page = Page(plain=given.plain)
+    page.table([[line(app), line((_inside(found, app), "dim"))] for app in found.apps])
+    page.show()
+
+
+def _inside(found: Move, app: str) -> str:
+    inside = sum(1 for owner in found.owners if owner.split("/")[0] == app and owner != app)
+    return counted(inside, "journal below it") if inside == 1 else f"{inside} journals below it"
+
+
+def _document(found: Move, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "format": documents.FORMAT,
+        "from": found.source.place,
+        "to": found.target.place,
+        "applications": list(found.apps),
+        "scopes": list(found.owners),
+        "resources": found.resources,
+        "backups": found.backups,
+        "continued": found.begun,
+        "dry_run": dry_run,
+    }
+
+
+def _closing(found: Move, to: str, *, dry_run: bool) -> str:
+    source, target = safe_text(found.source.place), safe_text(found.target.place)
+    if dry_run:
+        what = counted(found.resources, "resource")
+        return (
+            f"{what} and {counted(found.backups, 'backup')} would move from {source} to {target}; nothing was written\n"
+        )
+    ask = "" if to == "r2" else 'unset the R2_* variables, or set state_store = "file" in [tool.alchemy]; '
+    return (
+        f"the state is in {target} from now on: {ask}{source} refuses every command, "
+        "and may be removed when everybody uses the new place\n"
+    )
