@@ -83,7 +83,8 @@ class Deployment:
             return Outcome("stopped")
         except Exception as error:
             if isinstance(error, Fenced | StorageFailed) and self.run.ledger.failure is not None:
-                # The journal is closed to this run for good: said once, when the scope is left.
+                # The journal is closed to this run for good: raised once, when the scope is left.
+                self.run.lost(error)
                 return Outcome("stopped", error)
             if isinstance(error, Ambiguous):
                 self._note_doubt(error)

@@ -97,6 +97,7 @@ async def _carry_out_batch(
             _survive(step.row, surviving)
         except (Fenced, StorageFailed) as error:
             _survive(step.row, surviving)
+            run.lost(error)
             if run.ledger.failure is None:
                 _block(run, step, report, surviving, describe(error))
         except Blocked as error:

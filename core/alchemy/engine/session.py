@@ -16,10 +16,20 @@ from alchemy.engine.calls import Calls, describe
 from alchemy.engine.context import Connection, Context
 from alchemy.engine.members import Members
 from alchemy.engine.outputs import OutputIndex
-from alchemy.errors import AlchemyError, Refused, RunFailed
+from alchemy.errors import AlchemyError, Fenced, Refused, RunFailed
 from alchemy.model.changes import Change
 from alchemy.model.deletions import DeletionPlan
-from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, Entry, Event, Noted, RunEnded
+from alchemy.model.events import (
+    BackupTaken,
+    ChangeEnded,
+    ChangePlanned,
+    ChangeRetried,
+    Entry,
+    Event,
+    LockLost,
+    Noted,
+    RunEnded,
+)
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, Target
 from alchemy.settings import Options
@@ -133,6 +143,7 @@ class Run:
         self.members: dict[str, Members] = {}  # by scope path
         self.broken: list[str] = []  # paths of blocks that raised: what they would have declared is not known
         self.names: dict[tuple[str, str], str] = {}  # (kind, explicit name) -> the address that has it in this run
+        self._lost = False  # and the listeners know
         self.delete_timeout: float | None = None  # for each delete, in place of the row's own: `finalize(timeout=…)`
 
     def emit(self, event: Event, *, durable: bool = False) -> None:
@@ -161,6 +172,12 @@ class Run:
             self.emit(ChangeRetried(address, attempt, of, round(delay, 2), error), durable=True)
 
         return announce
+
+    def lost(self, error: BaseException) -> None:
+        """Once: somebody took over. Nothing more is started; what is in flight ends, and its answers are spilled."""
+        if isinstance(error, Fenced) and not self._lost:
+            self._lost = True
+            self.emit(LockLost(str(self.ledger.path), error.message.partition(" any more: ")[2] or error.message))
 
     def before_change(self) -> None:
         """Once a run, before its first intent: a copy of what was."""
@@ -215,6 +232,9 @@ class Run:
                 failures=[list(pair) for pair in self.failures],
                 declared=declared,
             )
+        except Fenced as error:
+            self.lost(error)
+            raise
         finally:
             if ledger.warning:
                 self.emit(Noted(str(ledger.path), ledger.warning, "warning"))
