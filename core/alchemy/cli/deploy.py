@@ -20,6 +20,9 @@ def deploy(given: Given, program: str | None, stage: str, adopt: bool, yes: bool
     depends on it, lets the rest go on, and deletes nothing.
     """
     from alchemy.cli.running import program_of, run
+    from alchemy.cli.scope.spilled import mention_spills
 
     path = program_of(given, program)
-    run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {}).raise_error()
+    ran = run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {})
+    ran.raise_error()
+    mention_spills(given, [str(done.ledger.path) for done in ran.runs])

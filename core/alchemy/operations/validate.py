@@ -138,7 +138,7 @@ def _leftovers(files: Files, layout: Layout) -> Iterator[Finding]:
             file = str(layout.holder(lock.path).relative_to(layout.root))
             why = lock.evidence[0] if lock.evidence else "its holder is gone"
             yield Finding(file, lock.path, "warning", f"a run died with the lock: {why}", "run the same command again")
-    for name in files.names(layout.spill):
+    for name in (name for name in files.names(layout.spill) if name != "done"):
         problem = "a run could not write this to its journal"
         yield Finding(f"spill/{name}", "", "warning", problem, "compare it with `alchemy scope state`, then remove it")
 
