@@ -36,6 +36,7 @@ SCOPE: Table = {
     "locks": ("alchemy.cli.scope.locks:locks", "Who holds what, alive or stale, with the evidence."),
     "lock": ("alchemy.cli.scope.lock:lock", "Keep runs out of a scope for a while."),
     "unlock": ("alchemy.cli.scope.unlock:unlock", "Open a lock: left behind, reserved, or by force."),
+    "recover": ("alchemy.cli.scope.recover:recover", "Write what a run knew and could not write."),
     "logs": ("alchemy.cli.scope.logs:logs", "Runs, and the events of one run."),
     "validate": ("alchemy.cli.scope.integrity:validate", "Check everything that is stored."),
     "backups": ("alchemy.cli.scope.backups:backups", "The backups of a scope."),
