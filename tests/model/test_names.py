@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, example, given
@@ -17,6 +19,7 @@ from alchemy.model.paths import (
     check_id,
     check_name,
     encode_id,
+    skeleton,
     split_address,
 )
 
@@ -125,6 +128,141 @@ def test_two_ids_never_meet_in_one_file(one: str, other: str) -> None:
     one, other = check_id(one), check_id(other)
     assume(one != other)
     assert folded(encode_id(one)) != folded(encode_id(other))
+
+
+def variants(dice: random.Random, id: str) -> str:
+    """Another id that a careless encoding would put into the same file."""
+    turn = dice.randrange(12)
+    place = dice.randrange(len(id))
+    if turn == 0:
+        return id.swapcase()
+    if turn == 1:
+        return unicodedata.normalize(dice.choice(["NFD", "NFKC", "NFKD"]), id)
+    if turn == 2:
+        return id[:place] + id[place].swapcase() + id[place + 1 :]
+    if turn == 3:
+        return encode_id(check_id(id))
+    if turn == 4:
+        return encode_id(check_id(id)).upper()
+    if turn == 5:
+        return id + id[-1]
+    if turn == 6:
+        return id.casefold()
+    if turn == 7:
+        return id[:place] + f"~{ord(id[place]) & 0xFF:02x}" + id[place + 1 :]
+    if turn == 8:
+        return id[:place] + dice.choice(AWKWARD) + id[place:]
+    if turn == 9:
+        return id.rstrip(". ") or "x"
+    if turn == 10:
+        return id[: dice.choice([69, 70, 71, 119, 120, 121])] + dice.choice(["", "x", "é", "~"])
+    return id.translate({ord("a"): "а", ord("K"): "\u212a", ord("s"): "ſ", ord("i"): "ı"})
+
+
+AWKWARD = ["A", "~", "~~", "~41", "~c3~a9", "é", "e\u0301", "ß", "ẞ", "ss", "ﬁ", "\u212a", "ſ", "İ", "ı", "Ω", "\u2126"]
+AWKWARD += [
+    ".",
+    "..",
+    "-",
+    "_",
+    ".json",
+    ".LOCK",
+    ".tmp",
+    "con",
+    "NUL",
+    "com¹",
+    "aux.txt",
+    "state.json",
+    "Resources",
+    "journal",
+]
+AWKWARD += ["x" * 60, "x" * 119, "é" * 20, "日本", "🚀", "\u200b", " ", "\u3000", "%2e", "a b", "№", "½", "²"]
+
+
+def test_four_thousand_pairs_that_nearly_meet_do_not() -> None:
+    """Aimed at case, Unicode forms, escapes and long ids; the same every time."""
+    dice = random.Random(20240115)
+    tried = clipped = 0
+    while tried < 4000:
+        one = "".join(dice.choice(AWKWARD) for _ in range(dice.randint(1, 5)))[:200]
+        other = variants(dice, one)
+        try:
+            one, other = check_id(one), check_id(other)
+        except InvalidName:
+            continue
+        if one == other:
+            continue
+        tried += 1
+        names = encode_id(one), encode_id(other)
+        clipped += "~~" in names[0]
+        assert folded(names[0]) != folded(names[1]), (one, other)
+        for name in names:
+            assert re.fullmatch(r"[a-z0-9~][a-z0-9._~-]*", name)
+            assert len(name.encode()) <= 120
+            assert is_free(name), name
+    assert 500 < clipped < 3500
+
+
+def is_free(name: str) -> bool:
+    """No scope, file of ours or device is called so, with whatever ending an editor or we may add."""
+    low = folded(name)
+    devices = {device.lower() for device in DEVICES}
+    return not (low[-1] == "." or low in RESERVED or low.endswith(ENDINGS) or low.split(".")[0] in devices)
+
+
+ENDINGS = (".lock", ".gate", ".tmp", ".json", ".holder", ".stop", ".edited")
+
+
+@pytest.mark.parametrize("change", [str, str.upper, str.title])
+def test_every_reserved_word_and_ending_is_refused_in_any_case(change: Callable[[str], str]) -> None:
+    words = ["state.json", "resources", "backups", "locks", "journal", "snapshots", "logs", "keys.json"]
+    words += ["local-cloud", "audit", "spill"]
+    devices = ["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+    for word in [*words, *devices, *(f"{device}.txt" for device in devices), "journal.damaged-1", "journal.old"]:
+        with pytest.raises(InvalidName, match="is reserved"):
+            check_name(change(word))
+        with pytest.raises(InvalidName):
+            ScopePath.parse(f"my-app/{change(word)}")
+    for ending in ENDINGS:
+        with pytest.raises(InvalidName, match="is reserved"):
+            check_name("prod" + change(ending))
+    for near in ("states.json2", "resource", "journals", "console", "com10x", "lpt", "prod.locked", "test.d"):
+        assert check_name(near) == near
+    with pytest.raises(InvalidName, match="cannot be called 'test'"):
+        ScopePath.parse(change("test"))
+    assert str(ScopePath.parse(f"my-app/x/{change('test')}"))
+
+
+def test_superscript_digits_are_not_even_in_the_grammar() -> None:
+    for name in ("com¹", "lpt²", "com³.txt"):
+        with pytest.raises(InvalidName):
+            check_name(name)
+        assert encode_id(name).startswith("~63") or encode_id(name).startswith("~6c")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Worker", "worker"),
+        ("ﬁle", "file"),
+        ("pаypal", "paypal"),
+        ("ѕсоре", "scope"),
+        ("K", "\u212a"),
+        ("ſ", "s"),
+        ("αpp", "app"),
+    ]
+    + [("a\u200bb", "ab"), ("Straße", "STRASSE"), ("２", "2")],
+)
+def test_ids_that_look_alike_have_one_skeleton(one: str, other: str) -> None:
+    assert skeleton(one) == skeleton(other)
+    assert encode_id(one) != encode_id(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("db1", "db2"), ("größe", "grosse"), ("db-1", "db_1"), ("日本", "本日"), ("a", "b")]
+)
+def test_ids_that_do_not_look_alike_have_two(one: str, other: str) -> None:
+    assert skeleton(one) != skeleton(other)
 
 
 @given(ids)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from alchemy import RunFailed, Scope
-from alchemy.model.events import ChangeEnded, Entry
+from alchemy.model.events import ChangeEnded, Entry, Noted
 from tests.scenarios.world import PROD, Body, Cloud, Thing, World, nothing
 
 REPOSITORY = Path(__file__).parents[2]
@@ -185,3 +185,19 @@ def test_waiting_for_the_lock_goes_on_when_nobody_can_be_told(world: World, clou
         holder.communicate()
     assert heard == ["LockWaited"]
     assert cloud.ids() == ["db"]
+
+
+def test_ids_that_look_alike_are_told_apart_and_told(world: World) -> None:
+    async def body(app: Scope) -> None:
+        for id in ("worker", "w\u043erker", "Worker", "other"):
+            Thing(id)
+
+    world.deploy(body)
+    told = [event.text for event in world.events if isinstance(event, Noted)]
+    assert told == [
+        r"'w\u043erker' and 'worker' look alike: give one another id if that is not meant",
+        "'Worker' and 'worker' look alike: give one another id if that is not meant",
+    ]
+    assert len(world.fold(PROD).resources) == 4
+    world.deploy(body)
+    assert {outcome.split()[0] for outcome in world.outcomes()} == {"keep"}

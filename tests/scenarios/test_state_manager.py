@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -167,3 +168,26 @@ def test_the_state_directory_comes_from_the_environment_or_the_argument(
     monkeypatch.setenv("ALCHEMY_STATE_DIR", "from-env")
     assert StateManager.from_env().store.root == world.root / "from-env"
     assert StateManager("mine").store.root == world.root / "mine"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"extra": {"limit": float("nan")}}, r"my-app/prod\.limit: nan has no JSON form"),
+        ({"extra": {"a": [{"limit": 1 << 64}]}}, r"my-app/prod\.a\[0\]\.limit: the integer does not fit 64 bits"),
+        ({"extra": {"name": "\ud800"}}, r"my-app/prod\.name: .* half a character"),
+        ({"extra": {"name": b"x"}}, r"my-app/prod\.name: bytes has no JSON form"),
+        ({"created_at": 5}, "its field created_at is not a text"),
+        ({"last_run": None}, "its field last_run is not a text"),
+    ],
+)
+def test_a_state_that_cannot_be_stored_is_refused_before_anything_is_written(
+    world: World, changed: dict[str, Any], why: str
+) -> None:
+    world.deploy(shop)
+    state = StateManager()
+    before, tree = asyncio.run(state.get_state(PROD)), world.tree()
+    assert before is not None
+    with pytest.raises(UsageError, match=why):
+        asyncio.run(state.save_state(PROD, replace(before, **changed)))
+    assert world.tree() == tree

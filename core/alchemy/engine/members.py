@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from alchemy.errors import InvalidName
-from alchemy.model.paths import ScopePath
+from alchemy.model.paths import ScopePath, skeleton
 
 if TYPE_CHECKING:
     from alchemy.engine.deploy import Deployment
@@ -19,6 +19,12 @@ class Members:
     declared: dict[str, Deployment] = field(default_factory=dict)
     registered: set[str] = field(default_factory=set)
     children: set[str] = field(default_factory=set)
+    skeletons: dict[str, str] = field(default_factory=dict)  # how an id looks -> the first one that looks so
+
+    def look_alike(self, id: str) -> str:
+        """Another id of this run that people cannot tell from this one; "" when there is none."""
+        first = self.skeletons.setdefault(skeleton(id), id)
+        return "" if first == id else first
 
     def claim_child(self, path: ScopePath, name: str) -> None:
         """InvalidName when `name` is a resource of `path` already, or a scope that differs only in case."""

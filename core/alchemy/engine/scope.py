@@ -113,6 +113,10 @@ class Scope:
             raise InvalidName(f"{address_of(self.path, resource.id)} is declared twice", hint="give one another id")
         if resource.id in self.members.children:
             raise InvalidName(f"{address_of(self.path, resource.id)} is a nested scope already", hint="rename one")
+        other = self.members.look_alike(resource.id)
+        if other:
+            text = f"{resource.id!a} and {other!a} look alike: give one another id if that is not meant"
+            self.run_state.emit(Noted(str(self.path), text, "warning"))
         resource.__dict__["scope_path"] = str(self.path)
         deployment = Deployment(resource, self)
         self.members.declared[resource.id] = deployment

@@ -20,7 +20,8 @@ _RESERVED = frozenset(
     ["state.json", "resources", "backups", "locks", "journal", "snapshots", "logs", "keys.json"]
     + ["local-cloud", "audit", "spill"]
 )
-_RESERVED_ENDINGS = (".lock", ".gate", ".tmp", ".json", ".holder", ".stop")
+_RESERVED_ENDINGS = (".lock", ".gate", ".tmp", ".json", ".holder", ".stop", ".edited")
+_RESERVED_BEGINNING = "journal."  # of journals that were set aside
 _DEVICES = frozenset(
     ["con", "nul", "aux", "prn", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³")]
 )
@@ -35,7 +36,8 @@ def check_name(name: object, what: str = "scope name") -> str:
     if name[-1] in ".-" or ".." in name:
         raise InvalidName(f"{what} {shown!r} is not allowed: it ends in '.' or '-', or holds '..'", hint=_RULE)
     low = name.lower()
-    if low in _RESERVED or low.endswith(_RESERVED_ENDINGS) or low.split(".")[0] in _DEVICES:
+    taken = low in _RESERVED or low.startswith(_RESERVED_BEGINNING) or low.endswith(_RESERVED_ENDINGS)
+    if taken or low.split(".")[0] in _DEVICES:
         raise InvalidName(f"{what} {shown!r} is reserved", hint="choose another name")
     return name
 
@@ -54,6 +56,21 @@ def check_id(id: object) -> str:
             hint="use a scope (alchemy.run) for hierarchy",
         )
     return id
+
+
+# Letters of other alphabets that look like Latin ones, after folding: what people mistake, or are made to mistake.
+_PAIRS = (
+    "аa вb еe һh кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw αa βb γy εe ηn ιi κk νv οo ρp τt υu χx ωw օo սu հh ոn"
+)
+_LIKE_LATIN = {ord(other): latin for other, latin in _PAIRS.split()}
+
+
+def skeleton(id: str) -> str:
+    """The same for ids that look alike: in another case, another Unicode form, or with letters of another alphabet."""
+    if id.isascii():
+        return id.lower()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", id).casefold())
+    return "".join(c for c in folded if unicodedata.category(c) != "Cf").translate(_LIKE_LATIN)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from alchemy.errors import LockHeld, UsageError
+from alchemy.model.canonical import normalise
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
+from alchemy.model.schema import check_scope
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import find_project
@@ -62,6 +64,11 @@ class StateManager:
         scope = ScopePath.parse(path)
         if state.path != str(scope):
             raise UsageError(f"the state is of {state.path}, not of {scope}", hint="set ScopeState.path to the path")
+        try:
+            check_scope(normalise(state.to_json(), path))
+        except ValueError as error:
+            hint = "give its fields, and those in `extra`, plain values"
+            raise UsageError(f"{path} cannot be saved: {error}", hint=hint) from error
         owner, kind = self._owner_of(scope, state)
         async with self._saving.setdefault(owner, asyncio.Lock()):
             await self._save(scope, owner, kind, state)
