@@ -1,7 +1,8 @@
-"""Forks migrations that die at their k-th file operation. Orders come as lines of JSON, answers too.
+"""Forks migrations and moves that die at their k-th file operation. Orders come as lines of JSON, answers too.
 
-An order has root, source, into and `die_at` (-1: live on); the answer has the exit code and the number of places
-where it could have died. Neighbour: `test_migrating.py` gives the orders.
+An order has root, source, into ("" moves the directory `source` to `root`) and `die_at` (-1: live on); the answer has
+the exit code and the number of places where it could have died. Neighbours: `test_migrating.py` and `test_moving.py`
+give the orders.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 from alchemy.model.paths import ScopePath
 from alchemy.operations.migrating import migrate, prepare
+from alchemy.operations.moving import move_state, prepare_move
 from alchemy.settings import Options
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
@@ -32,11 +34,20 @@ def migration(root: Path, source: Path, into: str, files: Files, password: str |
     return asyncio.run(migrate(store, found, options, source_password=password, password=password))
 
 
+def move(source: Path, target: Path, files: Files) -> None:
+    """Both sides through the same layer."""
+    stores = [LocalStore(Layout(root), os.urandom(16).hex(), files) for root in (source, target)]
+    asyncio.run(move_state(prepare_move(*stores), Options(), told=lambda text: None))
+
+
 def run(order: dict[str, Any], answer: int) -> NoReturn:
     """In the forked child."""
     code, files = 1, Dying(order["die_at"])
     try:
-        migration(Path(order["root"]), Path(order["source"]), order["into"], files)
+        if order["into"]:
+            migration(Path(order["root"]), Path(order["source"]), order["into"], files)
+        else:
+            move(Path(order["source"]), Path(order["root"]), files)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -59,7 +70,7 @@ def main() -> None:
 
 
 class Mortal:
-    """Gives the orders."""
+    """Gives the orders. `into` "" moves."""
 
     def __init__(self, errors: Path) -> None:
         self.errors = errors

@@ -33,7 +33,9 @@ from alchemy.store.store import Store
 from alchemy.testing.objects import MemoryObjects
 from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
 from tests.cli.driver import alchemy
+from tests.crash.stepping import DEAD
 from tests.model import rows
+from tests.operations.dying import Mortal as Executioner
 
 EVERY = bool(os.environ.get("ALCHEMY_EVERY"))
 # A claim that a dead process left is broken soon.
@@ -354,6 +356,32 @@ def test_a_move_that_dies_at_any_request_is_finished_by_running_it_again(tmp_pat
         refuse_arriving(new(), PROD)
         with pytest.raises(Refused):
             refuse_moved(old())
+
+
+@pytest.mark.slow
+def test_a_move_that_dies_at_any_file_operation_is_finished_by_running_it_again(tmp_path: Path) -> None:
+    mortal = Executioner(tmp_path / "errors")
+    whole = Places(tmp_path / "whole")
+    fill(whole.files())
+    code, count = mortal.migrate(tmp_path / "whole-there", whole.root, "")
+    assert code == 0, mortal.errors.read_text()
+    seed = random.randrange(10**6)
+    for place in range(count) if EVERY else sorted(random.Random(seed).sample(range(count), 12)):
+        old = Places(tmp_path / f"old-{place}")
+        fill(old.files())
+        new = Places(tmp_path / f"new-{place}")
+        expected = image(old.files())
+        died, _ = mortal.migrate(new.root, old.root, "", die_at=place)
+        assert died == DEAD or place > count - 9, (seed, place)  # how many views are due at the end differs
+        if not (old.root / "moved.json").exists():
+            assert image(old.files()) == expected, (seed, place)
+        code, _ = mortal.migrate(new.root, old.root, "")
+        assert code == 0, (seed, place, mortal.errors.read_text())
+        assert image(new.files()) == expected, (seed, place)
+        refuse_arriving(new.files(), PROD)
+        with pytest.raises(Refused):
+            refuse_moved(old.files())
+    mortal.close()
 
 
 # -- the command, over HTTP -----------------------------------------------------------------------------------------
