@@ -8,16 +8,16 @@ all, only the kernel knows. Read-only commands load this: standard library only,
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import stat
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
 from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
+from alchemy.model.schema import check_holder
+from alchemy.model.strict import parse
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
@@ -29,8 +29,6 @@ from alchemy.store.lockfiles import flock_pids, open_lock, same_file, stored
 MAX_RECORD = 16_384  # bytes; ours are below 1,000, anything bigger is not ours
 _LOOKS = 8  # a lock that changes hands as often while being looked at is alive
 _ORDER = (Verdict.LIVE, Verdict.HELD, Verdict.UNKNOWN, Verdict.STALE, Verdict.FREE)
-_NUMBERS = {"epoch": (0, 1 << 53), "pid": (1, (1 << 31) - 1)}
-_TEXTS = tuple(f.name for f in fields(Holder) if f.name not in _NUMBERS)
 
 
 def _checked(path: ScopePath | str) -> ScopePath:
@@ -79,23 +77,25 @@ def _granted(descriptor: int, file: Path) -> bool:
 
 def read_holder(layout: Layout, files: Files, path: ScopePath | str) -> Holder | None:
     """The record of `path`'s holder, or of the last one that died; None when there is none that can be trusted."""
+    try:
+        return check_record(layout, files, path)
+    except (OSError, StorageFailed, StateInvalid, ValueError):
+        return None
+
+
+def check_record(layout: Layout, files: Files, path: ScopePath | str) -> Holder:
+    """The same; whatever is wrong with it is raised: ValueError, an error of the files, FileNotFoundError."""
     path = _checked(path)
     file = layout.holder(path)
-    try:
-        found = os.lstat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_RECORD:
-            return None
-        data = json.loads(files.read(file))
-    except (OSError, StorageFailed, ValueError, RecursionError):  # ValueError: torn, not UTF-8, not JSON
-        return None
-    if not isinstance(data, dict) or data.get("path") != str(path):
-        return None
-    if not all(isinstance(data.get(name), str) for name in _TEXTS):
-        return None
-    for name, (least, most) in _NUMBERS.items():
-        value = data.get(name)
-        if type(value) is not int or not least <= value <= most:
-            return None
+    found = os.lstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_size > MAX_RECORD:
+        raise ValueError(f"it has {found.st_size} bytes: ours are below {MAX_RECORD}")
+    data = parse(files.read(file), MAX_RECORD)
+    if not isinstance(data, dict):
+        raise ValueError("it holds no object")
+    check_holder(data)
+    if data["path"] != str(path):
+        raise ValueError(f"misplaced: it is of {safe_text(data['path'], 200)}")
     return Holder.from_json(data)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import orjson
 
-from alchemy.errors import Fenced, StorageFailed, UsageError
+from alchemy.errors import Fenced, StateInvalid, StorageFailed, UsageError
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import Holder
 from alchemy.store.files import Files
@@ -88,7 +88,9 @@ class Lease:
     def _withdraw(self) -> None:
         for path, flock in self._own.items():
             if self._published and flock.current:  # else the record belongs to whoever opened the lock by force
-                with suppress(StorageFailed):  # it stays as a leftover, which everybody can tell from a holder
+                with suppress(
+                    StorageFailed, StateInvalid
+                ):  # it stays as a leftover, which everybody can tell from a holder
                     self._files.remove(self._layout.holder(path))
 
 

@@ -93,7 +93,7 @@ def stored(layout: Layout, files: Files, top: ScopePath | None = None) -> Iterat
         directory = layout.root.joinpath("locks", *parts)
         try:
             names = files.names(directory)
-        except StorageFailed:  # a file where a directory is due: no locks in it
+        except (StorageFailed, StateInvalid):  # a file or link where a directory is due: no locks in it
             continue
         seen = set()
         for name in names:

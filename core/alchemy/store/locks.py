@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from alchemy.errors import LockHeld, StorageFailed, UsageError
+from alchemy.errors import LockHeld, StateInvalid, StorageFailed, UsageError
 from alchemy.model.paths import ScopePath
 from alchemy.store.blockers import Blocker, Refusal, find_blocker
 from alchemy.store.clock import Clock
@@ -204,7 +204,7 @@ class _Request:
         """A record that is there before we wrote one is of somebody dead: from here on it would be taken for ours."""
         record = self._locks.layout.holder(path)
         if self._locks.files.exists(record):
-            with suppress(StorageFailed):
+            with suppress(StorageFailed, StateInvalid):
                 self._locks.files.remove(record)
 
     def close(self) -> None:

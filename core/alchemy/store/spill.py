@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from alchemy.errors import AlchemyError, StorageFailed
+from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold
 from alchemy.model.records import Drop, Op, Put
 from alchemy.model.text import safe_text
@@ -64,7 +64,7 @@ class Spill:
         data = json.dumps(body, indent=2, default=str).encode()  # also what orjson refuses, and the journal with it
         elsewhere = Path(tempfile.gettempdir()) / f"{ELSEWHERE}{name}"
         for file, files in ((self._directory / name, self._files), (elsewhere, Files())):
-            with suppress(StorageFailed, OSError):
+            with suppress(AlchemyError, OSError):
                 files.make_directory(file.parent, durable=False)
                 files.replace(file, data, durable=True)
                 if not self._count:
