@@ -39,7 +39,10 @@ SCOPE: Table = {
     "recover": ("alchemy.cli.scope.recover:recover", "Write what a run knew and could not write."),
     "logs": ("alchemy.cli.scope.logs:logs", "Runs, and the events of one run."),
     "validate": ("alchemy.cli.scope.integrity:validate", "Check everything that is stored."),
-    "backups": ("alchemy.cli.scope.backups:backups", "The backups of a scope."),
+    "backups": ("alchemy.cli.scope.backups:backups", "The backups of a scope; verify, pin, prune."),
+    "backup": ("alchemy.cli.scope.backup:backup", "Take a backup of a scope now."),
+    "diff": ("alchemy.cli.scope.diff:diff", "How a scope differs from a backup."),
+    "restore": ("alchemy.cli.scope.restore:restore", "Make the state what it was in a backup."),
     "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind."),
     "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
 }

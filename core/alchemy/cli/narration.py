@@ -24,6 +24,7 @@ from alchemy.model.events import (
     LockLost,
     LockWaited,
     Noted,
+    Restored,
     RunEnded,
     RunStarted,
 )
@@ -95,7 +96,8 @@ class Narrator:
         if isinstance(event, RunStarted):
             if purpose == "read" or (purpose == "plan" and not self.shows_plan):
                 return []
-            return [line((event.subject, "title"), f" {event.purpose}, target: {event.target or 'unknown'}")]
+            where = "" if event.purpose == "restore" else f", target: {event.target or 'unknown'}"
+            return [line((event.subject, "title"), f" {event.purpose}{where}")]
         if isinstance(event, ChangePlanned):
             doomed = purpose == "destroy" and event.action in ("delete", "forget")
             return [wording.planned(marks, event)] if self.shows_plan and (doomed or purpose == "plan") else []
@@ -112,7 +114,9 @@ class Narrator:
         if isinstance(event, LockLost):
             return [line((f"  {marks.failed} lost the lock of {event.subject}: {event.reason}", "bad"))]
         if isinstance(event, BackupTaken):
-            return [wording.backed_up(marks, event)] if self.verbose else []
+            return [wording.backed_up(marks, event)] if self.verbose or purpose == "restore" else []
+        if isinstance(event, Restored):
+            return [wording.went_back(marks, event)]
         if isinstance(event, Noted):
             warning = event.level == "warning"
             return [

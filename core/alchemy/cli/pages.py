@@ -53,6 +53,13 @@ class Page:
         self.signs = signs(self.stream)
         self._items: list[Line | Table | Forest] = []
 
+    @classmethod
+    def on(cls, stream: TextIO, *, plain: bool = False) -> Page:
+        """On another stream than stdout: what is said besides, before a question."""
+        page = cls(plain=plain)
+        page.stream, page.rich, page.signs = stream, is_terminal(stream) and not plain, signs(stream)
+        return page
+
     def say(self, *parts: str | Piece) -> None:
         self._items.append(line(*parts))
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from alchemy.cli.terminal import Signs, counted, duration
 from alchemy.cli.tones import Line, line
-from alchemy.model.events import BackupTaken, ChangeEnded, ChangePlanned, ChangeRetried, ChangeStarted, RunEnded
+from alchemy.model.events import (
+    BackupTaken,
+    ChangeEnded,
+    ChangePlanned,
+    ChangeRetried,
+    ChangeStarted,
+    Restored,
+    RunEnded,
+)
 from alchemy.model.text import safe_text
 
 DONE = {
@@ -21,6 +29,7 @@ DONE = {
     "replace": "replaced",
     "delete": "deleted",
     "forget": "forgot",
+    "restore": "restored",
     "keep": "unchanged",
 }
 DOING = {
@@ -30,11 +39,14 @@ DOING = {
     "replace": "replacing",
     "delete": "deleting",
     "forget": "forgetting",
+    "restore": "restoring",
     "keep": "keeping",
 }
 TONES = {"create": "good", "adopt": "good", "update": "warn", "replace": "warn", "delete": "bad", "forget": "bad"}
+TONES |= {"restore": "good"}
 ORDER = (*list(DONE)[:-1], "failed", "blocked", "skipped", "keep")
 _PAST = {"deploy": "deployed", "destroy": "destroyed", "cleanup": "cleaned up", "test": "tested", "plan": "planned"}
+_PAST |= {"restore": "restored"}
 _VERB = 11  # cells
 LONGEST = 500  # characters of a cause
 
@@ -47,6 +59,7 @@ def sign(signs: Signs, action: str) -> str:
         "replace": signs.replace,
         "delete": signs.delete,
         "forget": signs.forget,
+        "restore": signs.retry,
     }.get(action, signs.keep)
 
 
@@ -88,6 +101,12 @@ def retried(signs: Signs, event: ChangeRetried) -> Line:
 
 def backed_up(signs: Signs, event: BackupTaken) -> Line:
     return row(signs.keep, "backup", "dim", event.subject, event.file)
+
+
+def went_back(signs: Signs, event: Restored) -> Line:
+    """`now as in state-….json, serial 39: 3 set, 1 forgotten`."""
+    what = f"as in {event.file}, serial {event.serial}: {event.restored:,} set, {event.forgotten:,} forgotten"
+    return row(signs.ok, "restored", "good", event.subject, what)
 
 
 def value_text(value: Any, limit: int = 0) -> str:

@@ -67,14 +67,18 @@ def find_subject(store: Store, text: str) -> Subject:
 # -- looking ----------------------------------------------------------------------------------------------------
 
 
+def listing(store: Store, owner: str) -> tuple[BackupInfo, ...]:
+    """Newest first, from their headers only."""
+    pinned = files.pins(store, owner)
+    return tuple(_info(owner, header, pinned) for header in files.headers(store, owner))
+
+
 def timeline(store: Store, scope: str, *, verify: bool = False) -> tuple[BackupInfo, ...]:
     """Newest first. `verify` reads each whole; steps are told where that costs little, or with `verify`."""
     owner = find_subject(store, scope).owner
-    headers = files.headers(store, owner)
-    pinned = files.pins(store, owner)
-    found = [_info(str(owner), header, pinned) for header in headers]
-    if not verify and (store.remote or sum(header.size for header in headers) > _SMALL):
-        return tuple(found)
+    found = listing(store, str(owner))
+    if not verify and (store.remote or sum(info.size for info in found) > _SMALL):
+        return found
     return tuple(_with_steps(store, owner, found))
 
 
@@ -97,7 +101,7 @@ def _info(owner: str, header: Header, pinned: dict[str, str]) -> BackupInfo:
     )
 
 
-def _with_steps(store: Store, owner: ScopePath, newest_first: list[BackupInfo]) -> Iterable[BackupInfo]:
+def _with_steps(store: Store, owner: ScopePath, newest_first: Sequence[BackupInfo]) -> Iterable[BackupInfo]:
     """Reads each once, newest first; two are in memory at a time."""
     waiting: tuple[BackupInfo, Fold] | None = None
     for info in newest_first:
@@ -133,7 +137,7 @@ def find(found: Sequence[BackupInfo], name: str, scope: str) -> BackupInfo:
         whole = [info for info in found if not info.problem]
         back = int(latest[1] or 0)
         if back >= len(whole):
-            raise UsageError(f"there are {len(whole)} backups of {scope}, so there is no {name}", hint=_listing(scope))
+            raise UsageError(f"there are {len(whole)} backups of {scope}, so there is no {name}", hint=_way_out(scope))
         return whole[back]
     fitting = [
         info for info in found if name and info.file.removeprefix("state-").startswith(name.removeprefix("state-"))
@@ -143,25 +147,25 @@ def find(found: Sequence[BackupInfo], name: str, scope: str) -> BackupInfo:
         return (exact or fitting)[0]
     shown = safe_text(name, 100)
     if not fitting:
-        raise UsageError(f"{scope} has no backup {shown!r}", hint=_listing(scope))
+        raise UsageError(f"{scope} has no backup {shown!r}", hint=_way_out(scope))
     several = ", ".join(info.file for info in fitting[:3])
     raise UsageError(f"{shown!r} begins {len(fitting)} backups of {scope}: {several}", hint="type more of its name")
 
 
-def _listing(scope: str) -> str:
+def _way_out(scope: str) -> str:
     return f"`alchemy scope backups {safe_text(scope, 200)}` lists them"
 
 
 def load(store: Store, subject: Subject, name: str) -> Backup:
     """The backup of that name, whole. StateInvalid proposes another when it is not."""
-    headers = files.headers(store, subject.owner)
-    info = find([_info(str(subject.owner), header, {}) for header in headers], name, str(subject.owner))
+    found = listing(store, str(subject.owner))
+    info = find(found, name, str(subject.owner))
     try:
         if info.problem:
             raise BadBackup(info.problem)
         return files.read_valid(store, subject.owner, info.file)
     except (BadBackup, FileNotFoundError) as error:
-        others = [header.file for header in headers if header.file != info.file and not header.problem]
+        others = [other.file for other in found if other.file != info.file and not other.problem]
         whole = next((file for file in others if not files.problem_of(store, subject.owner, file)), "")
         raise StateInvalid(
             f"the backup {info.file} is damaged: {error}",
@@ -198,7 +202,7 @@ def hold_against(now: Fold, backup: Backup, subject: Subject, damage: str = "") 
     known = {*now.scopes, *now.resources, *then.scopes, *then.resources}
     if not subject.whole and subject.path not in known:
         raise UsageError(
-            f"{safe_text(subject.path, 200)} is neither in the state nor in {header.file}", hint=_listing(subject.path)
+            f"{safe_text(subject.path, 200)} is neither in the state nor in {header.file}", hint=_way_out(subject.path)
         )
     if damage and not subject.whole:
         raise StateInvalid(
@@ -234,13 +238,13 @@ def take(store: Store, scope: str, *, note: str = "", pin: bool = False) -> Back
             f"the backup {name} was written and does not read back: {problem}",
             hint="see to the disk, and take another one",
         )
-    return next(info for info in timeline(store, str(owner)) if info.file == name)
+    return find(listing(store, str(owner)), name, str(owner))
 
 
 def set_pin(store: Store, scope: str, file: str, why: str | None) -> BackupInfo:
     """`why` may be empty; None takes the pin away."""
     owner = find_subject(store, scope).owner
-    info = find(timeline(store, str(owner)), file, str(owner))
+    info = find(listing(store, str(owner)), file, str(owner))
     store.mark_backup(owner, info.file, files.PIN, why)
     return replace(info, pinned=why is not None, pin=why or "")
 

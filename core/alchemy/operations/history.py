@@ -1,4 +1,4 @@
-"""What happened in a journal: its runs, one run's entries, its backups, and following a run that is going on.
+"""What happened in a journal: its runs, one run's entries, and following a run that is going on.
 
 Reading only. Neighbours: `owners` reads what is stored now, `workspace` puts both together.
 """
@@ -8,13 +8,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from alchemy.errors import StorageFailed
 from alchemy.model.events import Entry
 from alchemy.model.records import Record, entries
-from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
-from alchemy.operations.shapes import BackupInfo, RunSummary
-from alchemy.store.backups import HEAD
+from alchemy.operations.shapes import RunSummary
 from alchemy.store.store import Store
 
 NEWEST_RUNS = 50  # shown for each journal; older ones stay on disk
@@ -121,27 +118,3 @@ class Follow:
                 break
         self._first = self._first and not found
         return entries_of(found)
-
-
-def backups(store: Store, owner: str) -> tuple[BackupInfo, ...]:
-    """Newest first, from their headers only."""
-    return tuple(_backup(store, owner, name) for name in reversed(store.backups(owner)))
-
-
-def _backup(store: Store, owner: str, file: str) -> BackupInfo:
-    try:
-        data, size = store.read_backup(owner, file, head=HEAD)
-    except (StorageFailed, FileNotFoundError) as error:
-        return BackupInfo(owner, file, "", "", 0, 0, 0, f"it cannot be read: {safe_text(error, 200)}")
-    head = data.decode("utf-8", "replace")
-
-    def field(name: str, pattern: str) -> str:
-        found = re.search(rf'"{name}": {pattern}', head)
-        return found[1] if found else ""
-
-    taken, serial = field("taken", r'"([^"\\]*)"'), field("serial", r"(\d+)")
-    problem = "" if taken and serial else "its header is damaged"
-    reason = field("reason", r'"([^"\\]*)"')
-    return BackupInfo(
-        owner, file, taken, reason, int(serial or 0), int(field("resources", r"(\d+)") or 0), size, problem
-    )

@@ -13,7 +13,7 @@ from alchemy.model.events import Entry
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
-from alchemy.operations import history
+from alchemy.operations import backups, history
 from alchemy.operations.history import Follow
 from alchemy.operations.owners import Owner
 from alchemy.operations.shapes import BackupInfo, Health, ResourceNode, ScopeNode, View
@@ -23,6 +23,8 @@ from alchemy.store.store import Store
 
 _WORST = list(Health)
 _ORDER = (Verdict.LIVE, Verdict.HELD, Verdict.UNKNOWN, Verdict.STALE, Verdict.FREE)
+PACE = 2.0  # seconds: also finds what sends no event, like a lock whose holder died
+PACE_REMOTE = 5.0
 _SMALL = 2000  # directories: below that the whole tree is watched
 
 
@@ -47,6 +49,11 @@ class Workspace:
     def root(self) -> Path:
         """The state directory on this machine."""
         return self.store.root
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two looks when nothing says that one is due: in a bucket each costs requests."""
+        return PACE_REMOTE if self.store.remote else PACE
 
     def refresh(self, *, full: bool = False) -> View:
         """Reads what changed; the same View object when nothing did. `full` also looks at every view on disk."""
@@ -124,7 +131,7 @@ class Workspace:
 
     def backups(self, scope: str) -> tuple[BackupInfo, ...]:
         """Newest first."""
-        return history.backups(self.store, self.owner_of(scope))
+        return backups.listing(self.store, self.owner_of(scope))
 
     def state_text(self, subject: str) -> str:
         """The JSON document of a scope or resource as stored; the raw text where it is torn."""

@@ -21,6 +21,12 @@ def find_store(project: Project, given: Path | str | None = None) -> Store:
 
     Every call is another session. UsageError when the variables of a bucket are there in part: never silently files.
     """
+    store = _find(project, given)
+    store.retention = project.retention
+    return store
+
+
+def _find(project: Project, given: Path | str | None) -> Store:
     session = os.urandom(16).hex()
     directory = project.state_dir(given)
     named = project.table.get("state_store")

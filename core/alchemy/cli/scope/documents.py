@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from alchemy.cli.scope.subject import lock_of, state_word
 from alchemy.model.events import Entry
 from alchemy.model.locks import LockView
-from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary, ScopeNode, UnlockReport, View
+from alchemy.operations.shapes import (
+    BackupInfo,
+    Comparison,
+    Finding,
+    ResourceNode,
+    RestoreReport,
+    RowChange,
+    RunSummary,
+    ScopeNode,
+    UnlockReport,
+    View,
+)
 
 FORMAT = 1
 
@@ -107,7 +119,43 @@ def backup(info: BackupInfo) -> dict[str, Any]:
         "resources": info.resources,
         "size": info.size,
         "problem": info.problem,
+        "note": info.note,
+        "pinned": info.pinned,
+        "pin": info.pin,
+        "by": info.by,
+        "seq": info.seq,
+        "epoch": info.epoch,
+        "steps": list(info.steps) if info.steps is not None else None,
     }
+
+
+def comparison(found: Comparison) -> dict[str, Any]:
+    """Secrets are masked already."""
+    return {
+        "format": FORMAT,
+        "scope": found.scope,
+        "owner": found.owner,
+        "file": found.file,
+        "taken": found.taken,
+        "serial": {"now": found.serial_now, "then": found.serial_then},
+        "appear": [_row(row) for row in found.appear],
+        "vanish": [_row(row) for row in found.vanish],
+        "change": [
+            {**_row(row), "remade": row.remade, "fields": [asdict(each) for each in row.fields]} for row in found.change
+        ],
+        "scopes": {"appear": list(found.scopes_appear), "vanish": list(found.scopes_vanish)},
+        "unfinished": list(found.unfinished),
+        "consequences": list(found.consequences),
+        "damage": found.damage,
+    }
+
+
+def _row(row: RowChange) -> dict[str, Any]:
+    return {"address": row.address, "kind": row.kind, "name": row.name, "status": str(row.status)}
+
+
+def restored(report: RestoreReport) -> dict[str, Any]:
+    return {"format": FORMAT, **asdict(report)}
 
 
 def finding(found: Finding) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from alchemy.model.events import (
     LockWaited,
     Noted,
     Progressed,
+    Restored,
     RunEnded,
     RunStarted,
 )
@@ -158,6 +159,8 @@ def _said(entry: Entry, marks: Signs) -> Line:
         return wording.retried(marks, event)
     if isinstance(event, BackupTaken):
         return wording.backed_up(marks, event)
+    if isinstance(event, Restored):
+        return wording.went_back(marks, event)
     if isinstance(event, RunStarted):
         by = f"by {event.who}, pid {event.pid}" if event.who else ""
         return wording.row(marks.arrow, event.purpose, "title", event.subject, event.target, by)
