@@ -24,8 +24,10 @@ class Danger(IntEnum):
     FORBIDDEN = 4  # only with --allow-force
 
 
-ANYWHERE = frozenset({"tree", "detail", "log"})
-LISTS = frozenset({"tree", "detail", "log"})
+ANYWHERE = frozenset({"tree", "detail", "log"})  # of the browse screen
+TIMELINE = frozenset({"timeline"})  # the restore screen
+EVERYWHERE = ANYWHERE | TIMELINE
+LISTS = EVERYWHERE
 TREE = frozenset({"tree"})
 DETAIL = frozenset({"detail"})
 BROWSE = frozenset({"tree", "detail"})
@@ -107,3 +109,28 @@ def id_line(situation: Situation) -> str:
 
 def state_line(situation: Situation) -> str:
     return command_line(situation, "scope", "state", situation.subject)
+
+
+def needs_lock(situation: Situation) -> str:
+    return needs_subject(situation) or ("" if situation.lock else "nobody holds it, or anything above it")
+
+
+def needs_owner(situation: Situation) -> str:
+    return needs_subject(situation) or ("" if situation.owner else "an application that holds nothing has no backups")
+
+
+def needs_backup(situation: Situation) -> str:
+    return "" if situation.backup else "no backup is selected"
+
+
+def locks_line(situation: Situation) -> str:
+    return command_line(situation, "scope", "locks")
+
+
+def backups_line(situation: Situation) -> str:
+    return command_line(situation, "scope", "backups", situation.owner or situation.subject)
+
+
+def diff_line(situation: Situation) -> str:
+    file = ["--backup", situation.backup] if situation.backup else []
+    return command_line(situation, "scope", "diff", situation.subject, *file)

@@ -24,10 +24,13 @@ from alchemy.errors import AlchemyError
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import View
 from alchemy_tui import theme
+from alchemy_tui.action import Danger
 from alchemy_tui.present.glyphs import ASCII
 from alchemy_tui.present.run import count_words
 from alchemy_tui.present.scene import Scene, scene_of
+from alchemy_tui.proposal import Proposal, Said
 from alchemy_tui.session import Session
+from alchemy_tui.store.deeds import Deeds
 from alchemy_tui.store.source import Source
 from alchemy_tui.store.store import News, Store
 from alchemy_tui.store.watch import Mode, Watcher
@@ -45,16 +48,17 @@ class StoreChanged(Message):
 
 
 class AlchemyApp(App[None]):
-    CSS_PATH = ["app.tcss", "screens/browse/screen.tcss"]
+    CSS_PATH = ["app.tcss", "screens/browse/screen.tcss", "screens/restore/screen.tcss"]
     TITLE = "alchemy"
     ENABLE_COMMAND_PALETTE = False  # ours knows keys and reasons, and takes no names for markup
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (170, "-huge")]
 
-    def __init__(self, source: Source, session: Session) -> None:
+    def __init__(self, source: Source, session: Session, deeds: Deeds) -> None:
         no_colour = bool(os.environ.get("NO_COLOR"))  # Textual takes the variable away while it starts
         self.session = session
         super().__init__(ansi_color=True if no_colour else None)
         self.source = source
+        self.deeds = deeds
         self.store = Store()
         self.mode = Mode.STARTING
         self.problem = ""  # why the last look failed
@@ -141,6 +145,37 @@ class AlchemyApp(App[None]):
     async def act(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Carries out one change with a loop of its own: it may wait for locks and disks. One at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._actor, lambda: asyncio.run(work()))
+
+    def propose(self, proposal: Proposal, ended: Callable[[Said | None], None] | None = None) -> None:
+        """Asks, does it, says how it ended and logs the command line that does the same."""
+        from alchemy_tui.screens.confirm import Confirm
+
+        if proposal.danger >= Danger.FORBIDDEN and not self.session.allow_force:
+            self.say(
+                "its run is at work: ask whoever runs it to press Ctrl-C. `alchemy tui --allow-force` can break it.",
+                title=proposal.title,
+                severity="warning",
+            )
+            return
+        dialog = Confirm(proposal)
+
+        def closed(said: Said | None) -> None:
+            if said is not None:
+                self.record(proposal.label, proposal.cli(dialog.reason), said.title)
+                self.say(said.text or said.title, title=said.title if said.text else "", severity=said.severity)
+                self.watcher.look_now(full=True)
+            if ended is not None:
+                ended(said)
+
+        _ = self.push_screen(dialog, closed)
+
+    def record(self, label: str, cli: str, note: str = "") -> None:
+        """Into the command log, which lives in the first screen."""
+        from alchemy_tui.screens.browse.screen import Browse
+
+        first = self.screen_stack[0]
+        if isinstance(first, Browse):
+            first.record(label, cli, note)
 
     def _turn(self) -> None:
         """Spinners turn only while somebody works."""

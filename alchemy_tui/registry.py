@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from alchemy_tui.action import (
     BROWSE,
+    EVERYWHERE,
     LISTS,
     TREE,
     Action,
@@ -21,6 +22,7 @@ from alchemy_tui.action import (
     state_line,
     view_line,
 )
+from alchemy_tui.acts import ACTS
 from alchemy_tui.present.glyphs import UNICODE, Glyphs
 from alchemy_tui.session import Situation
 
@@ -56,6 +58,7 @@ ACTIONS: tuple[Action, ...] = (
         "Back",
         "Closes what is open: filter, details, command log.",
         "Look",
+        EVERYWHERE,
         hint=5,
         palette=False,
     ),
@@ -64,13 +67,23 @@ ACTIONS: tuple[Action, ...] = (
         ("tab",),
         "details",
         "Next pane",
-        "Tree and details.",
+        "Tree and details; timeline and comparison.",
         "Look",
+        EVERYWHERE,
         hint=3,
         why_disabled=needs_state,
         palette=False,
     ),
-    Action("pane.previous", ("shift+tab",), "pane", "Previous pane", "The other way round.", "Look", palette=False),
+    Action(
+        "pane.previous",
+        ("shift+tab",),
+        "pane",
+        "Previous pane",
+        "The other way round.",
+        "Look",
+        EVERYWHERE,
+        palette=False,
+    ),
     Action(
         "tab.next", ("right_square_bracket",), "next tab", "Next tab", "Details, one tab on.", "Look", BROWSE, hint=4
     ),
@@ -149,6 +162,7 @@ ACTIONS: tuple[Action, ...] = (
         TREE,
     ),
     Action("unfold.all", ("greater_than_sign",), "unfold", "Unfold everything", "", "Tree", TREE),
+    *ACTS,
     # Copy
     Action(
         "copy.path",
@@ -195,16 +209,31 @@ ACTIONS: tuple[Action, ...] = (
     ),
     # The dashboard itself
     Action(
-        "rescan", ("r",), "rescan", "Read everything again", "Also compares every file.", "Dashboard", cli=list_line
+        "rescan",
+        ("r",),
+        "rescan",
+        "Read everything again",
+        "Also compares every file.",
+        "Dashboard",
+        EVERYWHERE,
+        cli=list_line,
     ),
     Action("log", ("at",), "commands", "Command log", "The command line of what you see and did.", "Dashboard", hint=8),
     Action("palette", ("colon", "ctrl+p"), "palette", "All commands", "", "Dashboard", hint=7, palette=False),
-    Action("help", ("question_mark",), "help", "Help", "Keys of this pane, signs, the filter language.", "Dashboard"),
+    Action(
+        "help",
+        ("question_mark",),
+        "help",
+        "Help",
+        "Keys of this pane, signs, the filter language.",
+        "Dashboard",
+        EVERYWHERE,
+    ),
     Action("theme", (), "theme", "Change the theme", "Dusk is dark, dawn is light.", "Dashboard"),
     Action(
         "screenshot", (), "picture", "Save a picture of the screen", "As SVG, in the working directory.", "Dashboard"
     ),
-    Action("quit", ("q",), "quit", "Quit", "Runs of other processes go on.", "Dashboard", hint=11),
+    Action("quit", ("q",), "quit", "Quit", "Runs of other processes go on.", "Dashboard", EVERYWHERE, hint=11),
     # Move
     _move("up", ("up", "k"), "Up"),
     _move("down", ("down", "j"), "Down"),
@@ -216,7 +245,7 @@ ACTIONS: tuple[Action, ...] = (
     _move("page_down", ("pagedown",), "A page down"),
 )
 BY_ID = {action.id: action for action in ACTIONS}
-GROUPS = ("Look", "Find", "Tree", "Copy", "Move", "Dashboard")
+GROUPS = ("Look", "Find", "Tree", "Act", "Copy", "Move", "Dashboard")
 _NAMES = {
     "slash": "/",
     "question_mark": "?",

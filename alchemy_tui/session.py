@@ -40,3 +40,5 @@ class Situation:
     filtered: bool = False
     marked: int = 0
     empty: bool = False  # there is no state at all
+    lock: str = ""  # the path of the nearest lock that somebody holds, left behind or reserved
+    backup: str = ""  # the file under the cursor of the timeline

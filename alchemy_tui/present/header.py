@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from alchemy.operations.shapes import Verdict
 from alchemy_tui.present import run as run_words
+from alchemy_tui.present import times
 from alchemy_tui.present.line import Line, Piece, Tone, cells, clip_left, line, pad, piece, spread
 from alchemy_tui.present.scene import Scene
 
 _GAP = Piece("  ")
+LATE = 3  # paces
 
 
-def header(scene: Scene, subject: str, width: int, *, mode: str, read_only: bool, narrow: bool = False) -> Line:
-    badges = _badges(scene, subject, mode, read_only=read_only)
+def header(
+    scene: Scene,
+    subject: str,
+    width: int,
+    *,
+    mode: str,
+    read_only: bool,
+    narrow: bool = False,
+    pace: float = 2.0,
+    age: float = 0.0,
+) -> Line:
+    """`age`: seconds since the state was last looked at; `pace`: how often that should be."""
+    badges = _badges(scene, subject, mode, read_only=read_only, pace=pace, age=age)
     room = width - 2
     least = min(20, room // 3)  # cells the path keeps
     kept: list[Line] = []
@@ -28,12 +41,12 @@ def header(scene: Scene, subject: str, width: int, *, mode: str, read_only: bool
     return pad((Piece(" "), *spread(path, tuple(right), room), Piece(" ")), width)
 
 
-def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool) -> list[Line]:
+def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool, pace: float, age: float) -> list[Line]:
     """Most important first. On screen they stand the other way round: the watcher's mode is always at the edge."""
     glyphs = scene.glyphs
     modes = {
         "live": (f"{glyphs.live} live", Tone.OK),
-        "polling": (f"{glyphs.polling} polling 2s", Tone.WARN),
+        "polling": _polling(glyphs.polling, pace, age),
         "waiting": (f"{glyphs.waiting} no state", Tone.DIM),
         "unreadable": (f"{glyphs.corrupt} unreadable", Tone.BAD),
     }
@@ -54,6 +67,13 @@ def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool) -> list[L
     if scene.problems:
         out.append(line((f"{glyphs.corrupt} {scene.problems} problem{'s' * (scene.problems != 1)}", Tone.BAD)))
     return out
+
+
+def _polling(sign: str, pace: float, age: float) -> tuple[str, Tone]:
+    """How old what is shown may be: the pace while looks come back in time, else the age."""
+    if age > LATE * pace:
+        return f"{sign} seen {times.age(age)} ago", Tone.WARN
+    return f"{sign} every {pace:g}s", Tone.BUSY
 
 
 def _owner(scene: Scene, subject: str) -> str:

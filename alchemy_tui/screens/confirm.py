@@ -108,9 +108,9 @@ class Confirm(ModalScreen[Said | None]):
             return f"{self.proposal.verb}: under way…", Tone.BUSY
         if self.stale:
             return "esc closes", Tone.DIM
-        if self.proposal.reason_needed and not self._reason:
+        if self.proposal.reason_needed and not self.reason:
             return "esc cancels   a reason is needed: it goes into the log", Tone.DIM
-        if not self.proposal.typed:
+        if not self.proposal.typed and not self.proposal.reason:
             return f"y {self.proposal.verb.lower()}   esc cancels", Tone.KEY
         if self._matches:
             return f"↵ {self.proposal.verb.lower()}   esc cancels", Tone.KEY
@@ -119,7 +119,7 @@ class Confirm(ModalScreen[Said | None]):
     # -- what was typed -------------------------------------------------------------------------------------------
 
     @property
-    def _reason(self) -> str:
+    def reason(self) -> str:
         found = self.query("#confirm-reason")
         return cast(Input, found.first()).value.strip() if found else ""
 
@@ -141,12 +141,12 @@ class Confirm(ModalScreen[Said | None]):
         self.query_one("#confirm-lines", Lines).move(how)
 
     def action_accept(self) -> None:
-        """`y`: only where nothing has to be typed; in a field it is a letter like any other."""
-        if not self.proposal.typed:
+        """`y`: only where nothing is typed; in a field it is a letter like any other."""
+        if not self.query(Input):
             self._go()
 
     def action_accept_typed(self) -> None:
-        if self.proposal.typed and self._matches:
+        if self.query(Input) and self._matches:
             self._go()
 
     def action_cancel(self) -> None:
@@ -154,11 +154,11 @@ class Confirm(ModalScreen[Said | None]):
             _ = self.dismiss(None)
 
     def _go(self) -> None:
-        if self.working or self.stale or (self.proposal.reason_needed and not self._reason):
+        if self.working or self.stale or (self.proposal.reason_needed and not self.reason):
             return
         self.working, self._error = True, []
         self._draw()
-        self._act(self._reason)
+        self._act(self.reason)
 
     @work(group="act", exit_on_error=False)
     async def _act(self, reason: str) -> None:

@@ -25,6 +25,11 @@ class Source(Protocol):
     @property
     def root(self) -> Path: ...
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two looks when nothing says that one is due."""
+        ...
+
     def refresh(self, *, full: bool = False) -> View:
         """Reads what changed; the same View object when nothing did. `full` also compares every view on disk."""
         ...

@@ -24,7 +24,6 @@ from alchemy_tui.store.source import Source
 if TYPE_CHECKING:
     from watchfiles import Change
 
-LOOK = 2.0  # seconds between looks when no event came: also finds what sends none, like a lock whose holder died
 RECONCILE = 30.0  # seconds between full looks; longer where one takes more than 2% of that
 ROOT = 0.2  # seconds between two looks at whether the root exists and is the same directory
 AFTER = 0.35  # seconds after an event to look once more: what a burst wrote before its directory was watched
@@ -50,6 +49,7 @@ class Watcher:
     on_error: Callable[[Exception], None]
     mode: Mode = Mode.STARTING
     looks: int = 0
+    looked: float = 0.0  # seconds since 1970: when the source last answered
     _dirty: asyncio.Event = field(default_factory=asyncio.Event)
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = True
@@ -84,6 +84,7 @@ class Watcher:
             try:
                 view, paths = await loop.run_in_executor(self.executor, self._look, full)
                 self._broken = False
+                self.looked = time.time()
             except Exception as error:  # a state directory in any condition must not end the dashboard: it is said
                 if not self._broken:
                     self.on_error(error)
@@ -99,7 +100,7 @@ class Watcher:
                 await self.on_view(view)
             await asyncio.sleep(GAP)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), LOOK)
+                await asyncio.wait_for(self._dirty.wait(), self.source.pace)
 
     def _look(self, full: bool) -> tuple[View, tuple[Path, ...]]:
         """In the source's thread."""
@@ -113,7 +114,8 @@ class Watcher:
             self._rearm.clear()
             paths = [path for path in self._paths if path.is_dir()]
             if not paths:
-                self._set_mode(Mode.WAITING if not self.source.root.is_dir() else Mode.POLLING)
+                files = bool(self._paths) or not self.looks  # a bucket has nothing to watch
+                self._set_mode(Mode.WAITING if files and not self.source.root.is_dir() else Mode.POLLING)
                 # Not for ever: a directory made again between two looks can have the number of the one before.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._rearm.wait(), ROOT)

@@ -11,10 +11,13 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from alchemy.operations.workspace import Workspace
 from alchemy_tui.app import AlchemyApp
 from alchemy_tui.screens.browse.screen import Browse
 from alchemy_tui.session import Session
+from alchemy_tui.store.deeds import Deeds, Operations
 from alchemy_tui.store.source import Source
+from tests.dashboard.deeds import HandMadeDeeds
 from tests.dashboard.worlds import NOW, HandMade, World
 
 SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
@@ -78,8 +81,14 @@ async def dashboard(
     **session: Any,
 ) -> AsyncIterator[Driver]:
     source: Source = HandMade(world, root or Path("/nonexistent/.alchemy")) if isinstance(world, World) else world
+    deeds: Deeds
+    if isinstance(source, Workspace):
+        deeds = Operations(source)
+    else:
+        assert isinstance(source, HandMade)
+        deeds = HandMadeDeeds(source)
     values: dict[str, Any] = {"animate": False, "now": NOW.timestamp, **session}
-    app = AlchemyApp(source, Session(**values))
+    app = AlchemyApp(source, Session(**values), deeds)
     async with app.run_test(size=size, notifications=notifications) as pilot:
         driver = Driver(app, pilot)
         await driver.until(lambda: app.store.loaded, "the first look")

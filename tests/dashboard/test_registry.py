@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from alchemy_tui import registry
-from alchemy_tui.action import Action, Danger
+from alchemy_tui.action import ANYWHERE, TIMELINE, Action, Danger
 from alchemy_tui.present.glyphs import UNICODE
 from alchemy_tui.present.line import plain
 from alchemy_tui.screens.browse.actions import Actions
 from alchemy_tui.screens.browse.screen import Browse
 from alchemy_tui.screens.help import help_lines
+from alchemy_tui.screens.restore.actions import RestoreActions
+from alchemy_tui.screens.restore.screen import Restore
 from alchemy_tui.session import Session, Situation
 
 PANES = ("tree", "detail", "log")
@@ -26,19 +28,23 @@ def test_every_action_has_words_a_way_to_it_and_a_handler(action: Action) -> Non
     assert action.label
     assert action.title
     assert action.group in registry.GROUPS
-    assert action.panes <= set(PANES)
+    assert action.panes <= {*PANES, "timeline"}
     assert action.keys or action.palette, "no key and not in the palette: nobody can reach it"
     kind, _, rest = action.id.partition(".")
     if kind == "move" or (kind == "tab" and rest not in ("next", "previous")):
         return
-    assert callable(getattr(Actions, action.id.replace(".", "_")))
+    name = action.id.replace(".", "_")
+    if action.panes & ANYWHERE:
+        assert callable(getattr(Actions, name))
+    if action.panes & TIMELINE:
+        assert callable(getattr(RestoreActions, name))
 
 
 def test_ids_are_unique() -> None:
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("pane", PANES)
+@pytest.mark.parametrize("pane", [*PANES, "timeline"])
 def test_in_one_pane_a_key_means_one_thing(pane: str) -> None:
     keys = [key for action in registry.actions_in(pane) for key in action.keys]
     assert len(keys) == len(set(keys))
@@ -62,10 +68,6 @@ def test_nothing_that_changes_something_is_one_lower_case_key_away(action: Actio
         assert key not in LOOKING_ONLY
         assert not key.startswith("ctrl+")
         assert key.isupper()
-
-
-def test_this_dashboard_only_looks() -> None:
-    assert {action.danger for action in registry.ACTIONS} == {Danger.LOOK}
 
 
 DESTROYING = replace(registry.BY_ID["rescan"], id="x", danger=Danger.HARD)
@@ -96,8 +98,11 @@ def test_help_names_every_key_of_the_pane(pane: str) -> None:
 
 
 def test_every_key_is_bound() -> None:
-    bound = {binding.key for binding in Browse.BINDINGS if not isinstance(binding, tuple)}
-    assert bound == {key.split(" ")[0] for action in registry.ACTIONS for key in action.keys}
+    for screen, panes in ((Browse, ANYWHERE), (Restore, TIMELINE)):
+        bound = {binding.key for binding in screen.BINDINGS if not isinstance(binding, tuple)}
+        assert bound == {
+            key.split(" ")[0] for action in registry.ACTIONS if action.panes & panes for key in action.keys
+        }
 
 
 @pytest.mark.parametrize(

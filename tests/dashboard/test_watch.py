@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from alchemy.operations.shapes import View
+from alchemy.operations.workspace import PACE
 from alchemy_tui.store import watch
 from alchemy_tui.store.watch import Mode, Watcher
 from tests.dashboard.worlds import HandMade, empty
@@ -119,7 +120,7 @@ def test_a_missing_root_is_waited_for(tmp_path: Path) -> None:
             await seen.until(lambda: seen.watcher.mode == Mode.WAITING, "waiting")
             root.mkdir(parents=True)
             (root / "first").write_text("x")
-            assert await seen.sees("first") < watch.LOOK
+            assert await seen.sees("first") < PACE
             await seen.until(lambda: seen.watcher.mode == Mode.LIVE, "live")
 
     asyncio.run(flow())
@@ -161,7 +162,7 @@ def test_a_burst_of_nested_directories_is_seen_whole(tmp_path: Path) -> None:
             took = await seen.until(
                 lambda: seen.views[-1].root.count("state.json") == 40, "all forty files, the hidden ones too"
             )
-            assert took < watch.LOOK, "a look follows each burst, for what was written before its directory was watched"
+            assert took < PACE, "a look follows each burst, for what was written before its directory was watched"
 
     asyncio.run(flow())
 
@@ -209,7 +210,7 @@ def test_without_events_it_looks_every_two_seconds_and_says_so(tmp_path: Path, m
         async with watching(tmp_path) as seen:
             await seen.until(lambda: seen.watcher.mode == Mode.POLLING, "polling")
             (tmp_path / "slow").write_text("x")
-            assert await seen.sees("slow") < watch.LOOK + 1.5
+            assert await seen.sees("slow") < PACE + 1.5
 
     asyncio.run(flow())
 
@@ -250,6 +251,6 @@ def test_after_each_event_there_is_one_more_look_for_what_sent_none(tmp_path: Pa
             before = seen.watcher.looks
             (tmp_path / "one").write_text("x")
             took = await seen.until(lambda: seen.watcher.looks >= before + 2, "a look, and one after it")
-            assert took < watch.LOOK
+            assert took < PACE
 
     asyncio.run(flow())

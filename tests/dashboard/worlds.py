@@ -211,6 +211,8 @@ class HandMade:
     _made_for: tuple[int, int] = (0, 0)
     polled: dict[str, int] = field(default_factory=dict)
 
+    pace: float = 2.0
+
     def changed(self) -> None:
         """The world was changed: the next look gives a new view."""
         self.version += 1
@@ -378,11 +380,20 @@ def demo(*, live: bool = True) -> World:
         )
     )
     world.torn["shop/prod/edge"] = '{"type": "scope", "path": "shop/prod/edge", "kind": "nes'
-    world.saved[prod] = (
-        BackupInfo(prod, "state-2026-09-20T08-55-42-000Z.json", ago(seconds=25), "before R-17", 41, 9, 8211),
-        BackupInfo(prod, "state-2026-09-20T06-53-10-000Z.json", ago(hours=2), "end of R-16", 40, 9, 8102),
-        BackupInfo(prod, "state-2026-09-19T06-00-00-000Z.json", ago(days=1), "", 37, 0, 12, "Invalid JSON, line 1"),
+    kept: tuple[tuple[str, str, str, int, int, tuple[int, int, int]], ...] = (
+        ("2026-09-20T08-55-42", ago(seconds=25), "before R-17", 41, 9, (1, 0, 2)),
+        ("2026-09-20T06-53-10", ago(hours=2), "before R-16", 40, 9, (0, 1, 1)),
+        ("2026-09-20T05-10-00", ago(hours=4), "on demand", 39, 10, (0, 0, 0)),
+        ("2026-09-18T06-00-00", ago(days=2), "before R-12", 31, 10, (4, 0, 0)),
+        ("2026-09-11T06-00-00", ago(days=9), "after the first run", 12, 6, (6, 0, 0)),
     )
+    saved = [
+        BackupInfo(prod, f"state-{name}-000Z.json", taken, why, serial, count, 200 + 900 * count, steps=steps)
+        for name, taken, why, serial, count, steps in kept
+    ]
+    saved[2] = replace(saved[2], note="before the big migration", pinned=True, by="ana@laptop")
+    torn = BackupInfo(prod, "state-2026-09-19T06-00-00-000Z.json", ago(days=1), "", 37, 0, 12, "Invalid JSON, line 1")
+    world.saved[prod] = (*saved[:3], torn, *saved[3:])
     return world
 
 

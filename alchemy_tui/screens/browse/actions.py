@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy.operations.shapes import ResourceNode
-from alchemy_tui import registry
+from alchemy_tui import proposals, registry
 from alchemy_tui.action import command_line, view_line
 from alchemy_tui.store.filter import parse
 
@@ -139,6 +139,22 @@ class Actions:
     def copy(self, text: str, what: str) -> None:
         self._screen.app.copy_to_clipboard(text)
         self._screen.dashboard.say(text.partition("\n")[0][:120], title=f"Copied the {what}")
+
+    def unlock(self) -> None:
+        self._screen.unlock(self._screen.situation())
+
+    def hold(self) -> None:
+        situation = self._screen.situation()
+        dashboard = self._screen.dashboard
+        dashboard.propose(proposals.hold(situation, dashboard.deeds, situation.owner))
+
+    def restore(self) -> None:
+        from alchemy_tui.screens.restore.screen import Restore
+
+        situation = self._screen.situation()
+        scope = situation.subject if situation.is_scope else situation.subject.rpartition("/")[0]
+        self._screen.record("backups", command_line(situation, "scope", "backups", situation.owner))
+        _ = self._screen.app.push_screen(Restore(scope))
 
     def jump(self) -> None:
         from alchemy_tui.screens.palette import Choice, Palette

@@ -16,14 +16,17 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from alchemy_tui import registry
-from alchemy_tui.action import Action, view_line
+from alchemy.errors import AlchemyError
+from alchemy.operations.shapes import Verdict
+from alchemy_tui import proposals, registry
+from alchemy_tui.action import ANYWHERE, Action, view_line
 from alchemy_tui.app import StoreChanged
 from alchemy_tui.present import empty
 from alchemy_tui.present.header import header
 from alchemy_tui.present.hints import Hint
 from alchemy_tui.present.info import peek
 from alchemy_tui.present.line import BLANK, Line, Tone, line
+from alchemy_tui.present.lock import nearest
 from alchemy_tui.present.scene import Scene
 from alchemy_tui.screens.browse.actions import Actions
 from alchemy_tui.session import Situation
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from alchemy_tui.app import AlchemyApp
 
 FILTER = "is:orphan  kind:worker  lock:stale  age>7d  or a name"
-_KEYS = {key.split(" ")[0] for action in registry.ACTIONS for key in action.keys}
+_KEYS = {key.split(" ")[0] for action in registry.ACTIONS if action.panes & ANYWHERE for key in action.keys}
 
 
 class Browse(Screen[None]):
@@ -133,7 +136,15 @@ class Browse(Screen[None]):
             filtered=model.filter.active,
             marked=len(model.marks),
             empty=store.view.empty,
+            lock=self._lock_path(subject),
         )
+
+    def _lock_path(self, subject: str) -> str:
+        """The lock that covers the row, or that a row below it has."""
+        scene = self.scene()
+        found = nearest(scene, subject.partition("\x00")[0])
+        below = next((lock.path for lock in scene.view.locks if lock.path.startswith(f"{subject}/")), "")
+        return found.path if found else below
 
     # -- drawing --------------------------------------------------------------------------------------------------
 
@@ -200,7 +211,20 @@ class Browse(Screen[None]):
         mode = "unreadable" if dashboard.problem else str(dashboard.mode)
         bar = self.query_one(HeaderBar)
         subject = self.scopes.model.cursor if situation.subject else ""
-        bar.show(header(scene, subject, bar.size.width, mode=mode, read_only=session.read_only, narrow=self.narrow))
+        watcher = dashboard.watcher
+        age = max(0.0, time.time() - watcher.looked) if watcher.looked else 0.0
+        bar.show(
+            header(
+                scene,
+                subject,
+                bar.size.width,
+                mode=mode,
+                read_only=session.read_only,
+                narrow=self.narrow,
+                pace=dashboard.source.pace,
+                age=age,
+            )
+        )
         self.log_pane.now(view_line(situation))
         self.query_one(HintBar).show(*self._hints(situation))
         self._draw_titles(scene)
@@ -303,6 +327,20 @@ class Browse(Screen[None]):
         """Reads the document in the source's thread, then copies it."""
         source = self.dashboard.source
         self.actions.copy(await self.dashboard.read(lambda: source.state_text(subject)), "JSON")
+
+    @work(group="explain", exclusive=True, exit_on_error=False)
+    async def unlock(self, situation: Situation) -> None:
+        """The verdict of this moment, then the dialog about it."""
+        dashboard = self.dashboard
+        try:
+            lock = await dashboard.read(lambda: dashboard.deeds.explain(situation.lock))
+        except (AlchemyError, OSError) as error:
+            dashboard.say(f"{error}", title="Not unlocked", severity="error")
+            return
+        if lock.verdict is Verdict.FREE:
+            dashboard.say(f"{lock.path} is free: nobody holds it")
+            return
+        dashboard.propose(proposals.unlock(situation, dashboard.deeds, lock))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self.scopes.set_filter(parse(event.value))

@@ -1,0 +1,1 @@
+"""Going back: the timeline of a scope's backups, and what each would change."""
