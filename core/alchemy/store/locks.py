@@ -183,8 +183,9 @@ class _Request:
         gates: dict[ScopePath, Flock | None] = {first: self._gate}
         try:
             for target in self._targets:
-                gate = gates[target] = gates.get(target) or self._gate_of(target)
-                if gate is None:
+                if target != first:
+                    gates[target] = self._gate_of(target)
+                if gates[target] is None:
                     return Refusal(target, gate=True)
                 lock = take(self._locks.layout, self._locks.files, self._locks.layout.lock(target), alone=True)
                 if lock is None:
