@@ -17,7 +17,7 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, ScopeKind
 from alchemy.operations import migrating
-from alchemy.operations.imports.reading import flat_state_line
+from alchemy.operations.imports.leftover import flat_state_line
 from alchemy.settings import Options
 from alchemy.store.files import Files
 from alchemy.store.keyfiles import open_ring

@@ -20,8 +20,9 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState, Target
+from alchemy.operations.imports.leftover import FLAT
 from alchemy.operations.imports.planning import Plan, make_plan, make_rows
-from alchemy.operations.imports.reading import FLAT, read_source
+from alchemy.operations.imports.reading import read_source
 from alchemy.operations.imports.source import Hidden
 from alchemy.operations.imports.unsealing import Unsealer
 from alchemy.settings import Options, Project

@@ -44,21 +44,21 @@ def move(given: Given, to: str, *, dry_run: bool, json_: bool) -> None:
 
 
 def _stores(given: Given, to: str) -> tuple[Store, Store]:
-    """(the directory, the bucket). UsageError when the environment names no bucket."""
+    """(the directory, the bucket), also one that was moved away from. UsageError when no bucket is named."""
     from alchemy.store.layout import Layout
     from alchemy.store.local import LocalStore
-    from alchemy.store.place import find_store
+    from alchemy.store.objects.settings import bucket_settings
+    from alchemy.store.objects.store import bucket_store
 
-    bucket = find_store(given.project)
-    if not bucket.remote:
-        says = 'state_store = "file" in [tool.alchemy] asks for files' if given.project.table.get("state_store") else ""
-        raise UsageError(
-            f"no bucket is named: {says or 'the R2_* variables are not set'}",
-            hint="set R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, R2_BUCKET_NAME and R2_ACCOUNT_ID (or R2_ENDPOINT)"
-            if not says
-            else f"take it out of pyproject.toml for `scope migrate --to {to}`",
-        )
-    return LocalStore(Layout(given.root), os.urandom(16).hex()), bucket
+    settings = bucket_settings(os.environ, given.project.table)
+    if settings is None:
+        asked = given.project.table.get("state_store") == "file"
+        why = 'state_store = "file" in [tool.alchemy] asks for files' if asked else "the R2_* variables are not set"
+        names = "R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, R2_BUCKET_NAME and R2_ACCOUNT_ID (or R2_ENDPOINT)"
+        hint = f"take it out for `alchemy scope migrate --to {to}`" if asked else f"set {names}"
+        raise UsageError(f"no bucket is named: {why}", hint=hint)
+    session = os.urandom(16).hex()
+    return LocalStore(Layout(given.root), session), bucket_store(settings, given.root, session)
 
 
 def _show(given: Given, found: Move) -> None:

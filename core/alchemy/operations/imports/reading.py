@@ -11,11 +11,10 @@ from alchemy.errors import UsageError
 from alchemy.model import strict
 from alchemy.model.text import safe_text
 from alchemy.operations.imports.flat import read_flat
+from alchemy.operations.imports.leftover import FLAT
 from alchemy.operations.imports.source import Source
 from alchemy.operations.imports.typescript import read_tree
 from alchemy.store.files import Files
-
-FLAT = "state.json"
 
 
 def read_source(path: Path) -> Source:
@@ -50,12 +49,3 @@ def _is_flat(file: Path) -> bool:
 
 def _is_ours(path: Path) -> bool:
     return any(next(path.glob(f"{above}journal/*.jsonl"), None) is not None for above in ("", "*/", "*/*/"))
-
-
-def flat_state_line(root: Path) -> str:
-    """What every command says about a flat `state.json` at the root of the state directory; "" when there is none."""
-    file = root / FLAT
-    if not file.is_file():
-        return ""
-    shown = safe_text(file)
-    return f"{shown} is flat state, which is not read: `alchemy scope migrate {shown} --into my-app/prod` brings it in"
