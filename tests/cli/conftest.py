@@ -31,4 +31,5 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lamps(directory, SECOND)
     second = alchemy("deploy", cwd=directory)
     assert second.code == 0, second.err
+    (directory / "old.json").write_text('{"resources": {"topic": {"kind": "acme:Topic", "name": "topic-of-old"}}}')
     return directory
