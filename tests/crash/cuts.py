@@ -151,6 +151,11 @@ class Recorder(Files):
                 self._step(Step("unlink", path))
                 super().remove(path)
 
+    def move(self, path: Path, name: str) -> None:
+        with self._lock:
+            self._step(Step("rename", path, to=path.with_name(name)))
+            super().move(path, name)
+
     def remove_empty(self, directory: Path) -> None:
         with self._lock:
             if directory.is_dir() and not any(directory.iterdir()):

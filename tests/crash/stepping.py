@@ -79,6 +79,10 @@ class Dying(Files):
         self._place()
         super().replace(path, data, durable=durable)
 
+    def move(self, path: Path, name: str) -> None:
+        self._place()
+        super().move(path, name)
+
     def remove(self, path: Path) -> None:
         self._place()
         super().remove(path)

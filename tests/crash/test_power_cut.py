@@ -28,7 +28,7 @@ from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState, S
 from alchemy.store.backups import write_backup
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
-from alchemy.store.keyfiles import open_or_create_ring, ring_file, store_ring
+from alchemy.store.keyfiles import open_or_create_ring, ring_path, store_ring
 from alchemy.store.keyring import Cost
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import make_holder
@@ -346,15 +346,16 @@ def test_building_on_what_a_killed_run_never_synced_is_found_out(tmp_path: Path)
 
 def rings(files: Recorder, root: Path) -> None:
     """The ring of keys is made, gets another password, then another key."""
-    layout = Layout(root)
-    ring = open_or_create_ring(files, layout, Clock(), "app", "a password")
-    files.keep(ring_file(layout, "app"))
+    store = LocalStore(Layout(root), files=files)
+    place = root / ring_path("app")
+    ring = open_or_create_ring(store, "app", "a password")
+    files.keep(place)
     ring.rewrap("another", Cost(memory=64, passes=1))
-    store_ring(files, layout, ring)
-    files.keep(ring_file(layout, "app"))
+    store_ring(store, ring)
+    files.keep(place)
     ring.rotate(AT)
-    store_ring(files, layout, ring)
-    files.keep(ring_file(layout, "app"))
+    store_ring(store, ring)
+    files.keep(place)
 
 
 def test_a_cut_leaves_the_ring_of_keys_as_it_was_or_as_it_is_to_be(root: Path) -> None:

@@ -21,6 +21,7 @@ from alchemy.store.descent import FILE_MODE, Descent, not_a_directory, open_plai
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # names that `replace` gives a file until it is whole
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_TRIES = 5  # after somebody cleared away under us, as runs without locks may
 _full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: there fsync leaves data in the drive's cache
 _number = itertools.count()  # of temporary files of this process
 
@@ -117,6 +118,15 @@ class Files:
 
     def make_directory(self, path: Path, *, durable: bool = True) -> None:
         """With its parents; when `durable`, each new one is synced into its parent."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self._make_all(path, durable)
+                return
+            except FileNotFoundError as error:  # one was removed again, being empty
+                if not left:
+                    raise not_a_directory(path) from error
+
+    def _make_all(self, path: Path, durable: bool) -> None:
         missing: list[Path] = []
         directory = path
         while True:
@@ -139,8 +149,6 @@ class Files:
                     except FileNotFoundError:
                         raise not_a_directory(directory) from None
                     continue
-                except FileNotFoundError:
-                    raise not_a_directory(directory.parent) from None
             if durable:
                 self.sync_directory(directory.parent)
 
@@ -205,11 +213,16 @@ class Files:
     def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
         """Old bytes or new bytes, never a mixture: a temporary file beside it, then a rename."""
         with _named(path, "write"):
-            directory = self._descent.open(path.parent)
-            try:
-                self._replace(directory, path, data, durable)
-            finally:
-                os.close(directory)
+            for left in reversed(range(_TRIES)):
+                directory = self._descent.open(path.parent)
+                try:
+                    self._replace(directory, path, data, durable)
+                    break
+                except FileNotFoundError:  # the temporary file was taken for that of a process that died
+                    if not left:
+                        raise
+                finally:
+                    os.close(directory)
         if durable:
             self.sync_directory(path.parent)
 
