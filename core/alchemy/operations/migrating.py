@@ -58,6 +58,7 @@ def prepare(store: Store, path: Path, into: ScopePath, options: Options, *, acco
     owner, kind = _owner(store, into)
     _refuse_overlap(store, path, owner)
     plan = make_plan(read_source(path), into)
+    make_rows(plan, lineage="", run="", at="", first=1, seal=lambda *_: "")  # what has no form is found out now
     fold = store.read_fold(owner)
     before = _before(plan, fold)
     if not before:

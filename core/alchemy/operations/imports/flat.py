@@ -11,7 +11,7 @@ from alchemy.model import strict
 from alchemy.model.canonical import Json
 from alchemy.model.text import safe_text
 from alchemy.model.values import Status
-from alchemy.operations.imports.source import Found, Source
+from alchemy.operations.imports.source import BEYOND, Found, Source, within
 
 TOOL = "flat state"
 EXAMPLE = (
@@ -69,6 +69,9 @@ def _resource(id: str, item: Json, number: int, file: Path, ids: set[str]) -> Fo
     rest = sorted(item.keys() - _FIELDS)
     if rest:
         notes.append(f"not brought over: {safe_text(', '.join(rest), 200)}")
+    props, outputs = (_object(item, part, where, file) for part in ("props", "outputs"))
+    if (props, outputs) != (within(props), within(outputs)):
+        notes.append(BEYOND)
     name = item.get("name", "")
     if not isinstance(name, str):
         raise _refused(file, f"{where}/name is not a string")
@@ -79,8 +82,8 @@ def _resource(id: str, item: Json, number: int, file: Path, ids: set[str]) -> Fo
         kind=kind,
         file=file.name,
         status=_status(item, where, file),
-        props=_object(item, "props", where, file),
-        outputs=_object(item, "outputs", where, file),
+        props=within(props),
+        outputs=within(outputs),
         order=(number,),
         name=name,
         needs=tuple(needed for needed in given if needed in ids and needed != id),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from alchemy.engine.outputs import OutputIndex
-from alchemy.errors import AlchemyError, StateInvalid
+from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model.canonical import Json, digest, normalise
 from alchemy.model.naming import plain_name
 from alchemy.model.paths import ScopePath, address_of, check_id, check_name
@@ -130,24 +130,14 @@ def _texts(tree: Tree) -> Iterator[str]:
 
 
 def make_rows(plan: Plan, *, lineage: str, run: str, at: str, first: int, seal: Sealer) -> list[ResourceState]:
-    """`first` is the number of the first row in the order of creation."""
-    outputs = {row.found.key: row for row in plan.rows}
+    """`first` numbers the first row in the order of creation. StateInvalid names the file of what has no form."""
+    by_key = {row.found.key: row for row in plan.rows}
     made: list[ResourceState] = []
     for number, row in enumerate(plan.rows):
-        scope, _, id = row.address.rpartition("/")
-
-        def stored(tree: Tree, pointer: str, scope: str = scope, id: str = id) -> Json:
-            return _stored(tree, pointer, outputs, lambda hidden, place: seal(hidden, scope, id, place))
-
-        props = normalise(stored(row.translated.props, "/props"), f"{row.address}.props")
-        pending = None
-        if row.found.pending is not None:
-            wish = translate(row.kind, row.found.pending, row.found.outputs).props
-            pending = normalise(stored(wish, "/pending"), f"{row.address}.pending")
-        origin = {"tool": plan.source.tool, "file": row.found.file, "kind": row.found.kind, "id": row.found.id}
-        if not row.translated.exact:
-            origin["props"] = normalise(stored(row.found.props, "/origin/props"), f"{row.address}.origin")
-            origin["outputs"] = normalise(stored(row.found.outputs, "/origin/outputs"), f"{row.address}.origin")
+        try:
+            trees = _trees(plan, row, by_key, seal)
+        except UsageError as error:
+            raise StateInvalid(f"{safe_text(row.found.file)}: {error.message}", hint=error.hint) from error
         made.append(
             ResourceState(
                 address=row.address,
@@ -155,11 +145,11 @@ def make_rows(plan: Plan, *, lineage: str, run: str, at: str, first: int, seal: 
                 status=row.found.status,
                 physical_name=row.name,
                 token=digest([lineage, plan.source.digest, row.found.key], 32),
-                props=props,
-                props_hash=digest(props, 32),
-                outputs=normalise(stored(row.translated.outputs, "/outputs"), f"{row.address}.outputs"),
+                props=trees["props"],
+                props_hash=digest(trees["props"], 32),
+                outputs=trees["outputs"],
                 depends_on=row.needs,
-                pending=pending,
+                pending=trees["pending"],
                 seq=first + number,
                 generation=row.generation,
                 former=row.found.former,
@@ -169,10 +159,29 @@ def make_rows(plan: Plan, *, lineage: str, run: str, at: str, first: int, seal: 
                 run=run,
                 created_at=at,
                 updated_at=at,
-                extra={"origin": origin},
+                extra={"origin": trees["origin"]},
             )
         )
     return made
+
+
+def _trees(plan: Plan, row: Planned, by_key: dict[str, Planned], seal: Sealer) -> dict[str, Any]:
+    """Props, outputs, pending and origin of one row as they are stored."""
+    found, (scope, _, id) = row.found, row.address.rpartition("/")
+
+    def stored(tree: Tree, name: str) -> Json:
+        pointer = "/" + name.replace(".", "/")
+        made = _stored(tree, pointer, by_key, lambda hidden, place: seal(hidden, scope, id, place))
+        return normalise(made, f"{row.address}.{name}")
+
+    trees = {"props": stored(row.translated.props, "props"), "outputs": stored(row.translated.outputs, "outputs")}
+    trees["pending"] = None
+    if found.pending is not None:
+        trees["pending"] = stored(translate(row.kind, found.pending, found.outputs).props, "pending")
+    origin: dict[str, Any] = {"tool": plan.source.tool, "file": found.file, "kind": found.kind, "id": found.id}
+    if not row.translated.exact:
+        origin |= {"props": stored(found.props, "origin.props"), "outputs": stored(found.outputs, "origin.outputs")}
+    return {**trees, "origin": origin}
 
 
 def _stored(tree: Tree, pointer: str, rows: dict[str, Planned], seal: Callable[[Hidden, str], Json]) -> Json:

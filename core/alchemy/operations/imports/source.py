@@ -13,6 +13,7 @@ from alchemy.model.canonical import Json
 from alchemy.model.values import Status
 
 Tree: TypeAlias = Any  # JSON whose leaves may be Hidden or Linked
+BEYOND = "numbers beyond 64 bits are kept as text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +86,17 @@ def links_in(tree: Tree) -> list[Linked]:
     if isinstance(tree, Mapping):
         return [link for item in tree.values() for link in links_in(item)]
     return [link for item in tree for link in links_in(item)] if isinstance(tree, list) else []
+
+
+def is_beyond(value: object) -> bool:
+    """A whole number that our state has no form for."""
+    return type(value) is int and not -(1 << 63) <= value < 1 << 63
+
+
+def within(tree: Json) -> Json:
+    """Plain JSON with such numbers as text."""
+    if isinstance(tree, dict):
+        return {key: within(item) for key, item in tree.items()}
+    if isinstance(tree, list):
+        return [within(item) for item in tree]
+    return str(tree) if is_beyond(tree) else tree

@@ -12,12 +12,11 @@ from typing import Any
 from alchemy.errors import StateInvalid
 from alchemy.model.canonical import Json
 from alchemy.model.text import safe_text
-from alchemy.operations.imports.source import Hidden, Linked, Tree
+from alchemy.operations.imports.source import BEYOND, Hidden, Linked, Tree, is_beyond
 
 ID, KIND, FQN = (f"Symbol(alchemy::Resource{name})" for name in ("ID", "Kind", "FQN"))
 _SYMBOL = re.compile(r"Symbol\((.*)\)", re.DOTALL)
 _ENCRYPTED = ("ciphertext", "iv", "salt", "tag")
-_INT64 = 1 << 63
 
 
 class Values:
@@ -37,8 +36,8 @@ class Values:
             return [self._read(item, f"{place}/{number}") for number, item in enumerate(value)]
         if isinstance(value, dict):
             return self._object(value, place)
-        if type(value) is int and not -_INT64 <= value < _INT64:
-            self._note("numbers beyond 64 bits are kept as text")
+        if is_beyond(value):
+            self._note(BEYOND)
             return str(value)
         return value
 

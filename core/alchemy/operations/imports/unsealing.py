@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 from collections.abc import Iterator
 
 from alchemy.errors import StateInvalid, UsageError
+from alchemy.model import strict
 from alchemy.model.canonical import Json
-from alchemy.operations.imports.source import Hidden
+from alchemy.operations.imports.source import Hidden, within
 from alchemy.store.keyring import MissingPassword
 
 _NONCE = 24  # of a secretbox
@@ -43,8 +43,7 @@ class Unsealer:
                 hint="set the password that the program gave when it was deployed",
             )
         try:
-            plain = text.decode()
-            return json.loads(plain) if hidden.structured else plain
+            return within(strict.parse(text)) if hidden.structured else text.decode()
         except ValueError:
             raise StateInvalid(f"what is sealed at {hidden.where} is no text that was written by the tool") from None
 
