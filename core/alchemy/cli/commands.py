@@ -43,6 +43,8 @@ SCOPE: Table = {
     "backup": ("alchemy.cli.scope.backup:backup", "Take a backup of a scope now."),
     "diff": ("alchemy.cli.scope.diff:diff", "How a scope differs from a backup."),
     "restore": ("alchemy.cli.scope.restore:restore", "Make the state what it was in a backup."),
+    "rebuild": ("alchemy.cli.scope.rebuild:rebuild", "Make state anew from what is left of it, and the cloud."),
+    "reset": ("alchemy.cli.scope.reset:reset", "Forget everything in a scope's state; the cloud stays as it is."),
     "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind."),
     "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
 }

@@ -152,7 +152,7 @@ class _Work:
         if before is not None:
             # Same token, same name: it may exist, made with the props of the row.
             old = replace(self._with_wish(before), status=status, error="")
-            fresh = self._renamed(old)
+            fresh = "name" in self.resource._fields and old.props.get("name") != self.wish.props.get("name")
             if (fresh or not type(self.resource).idempotent) and not self.change.missing:
                 found, taken = await self._look_or_take(old, fresh and self.wish.adopt)
                 if taken is not None:
@@ -178,9 +178,6 @@ class _Work:
             if not named:
                 raise
             return None, await self._adopt(row.generation)
-
-    def _renamed(self, row: ResourceState) -> bool:
-        return "name" in self.resource._fields and row.props.get("name") != self.wish.props.get("name")
 
     async def _refuse_taken(self, row: ResourceState) -> None:
         """What has an explicit name before our intent is somebody's; after it nobody could tell."""
@@ -219,9 +216,13 @@ class _Work:
     async def _found(self, row: ResourceState, action: str, outputs: dict[str, Any]) -> dict[str, Any]:
         """It exists: announced by us, its answer lost. Made by an earlier wish, it is brought to this one."""
         self.run.before_change()
-        if row.props_hash == self.wish.props_hash:
+        if row.props_hash == self.wish.props_hash or (not row.props_hash and not self.wish.updatable):
             return self._result(self._numbered(row), action, outputs)
-        made = self.run.stamped(replace(self._numbered(row), status=Status.READY, outputs=outputs, verify=False))
+        props = (
+            row.props if row.props_hash else self.wish.props
+        )  # made with what nobody knows: nothing is replaced for it
+        made = replace(self._numbered(row), status=Status.READY, outputs=outputs, verify=False, props=props)
+        made = self.run.stamped(made)
         self.ledger.record([Put(made, reason="found after an interrupted create")])
         following = decide(made, self.wish)
         if following.action is Action.REPLACE:

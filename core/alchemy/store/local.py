@@ -148,7 +148,10 @@ class LocalStore(Store):
         """It has a journal, or had one: views and backups stay when somebody removes it."""
         if not _is_directory(directory):
             return False
-        return any(self.files.exists(directory / name) for name in ("journal", "backups", "snapshots"))
+        if any(self.files.exists(directory / name) for name in ("journal", "backups", "snapshots")):
+            return True
+        view = read_view(self.files, directory / VIEW)
+        return view is not None and _stands_by_itself(view.data)
 
     def has_journal(self, path: ScopePath | str) -> bool:
         return self.files.exists(self.layout.journal(path))
@@ -258,6 +261,14 @@ class LocalStore(Store):
             if isinstance(entry, dict):
                 found.append(entry)
         return found
+
+
+def _stands_by_itself(view: bytes) -> bool:
+    """Of a stage or a test: all that is left of one whose journal and copies are gone."""
+    try:
+        return orjson.loads(view).get("kind") in (ScopeKind.STAGE, ScopeKind.TEST)
+    except (ValueError, AttributeError):
+        return False
 
 
 def _named(name: str) -> bool:

@@ -15,7 +15,7 @@ from alchemy.model.fold import Fold, Stamp
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
-from alchemy.model.values import ResourceState, ScopeState
+from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.store.evidence import BEGINS, Image, Seen, aside_names, read_images, read_records, read_views
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
@@ -82,7 +82,7 @@ def salvage(files: Files, layout: Layout, store: Store, path: ScopePath | str) -
                 continue
             known.add(found.record.seq)
     made.missing = sum(seq not in known for seq in range(_first(chain, start), fold.seq))
-    views = list(read_views(files, layout, path))
+    views = _own(str(path), list(read_views(files, layout, path)))
     for seen in views:
         covered = seen.stamp.seq <= start or seen.stamp.seq in known
         if not covered and _is_newer(seen, fold, dropped):
@@ -93,6 +93,18 @@ def salvage(files: Files, layout: Layout, store: Store, path: ScopePath | str) -
     made.seq = max(records.seq, *(number[1] for number in numbers))
     made.serial = max(records.serial, *(number[2] for number in numbers))
     return made
+
+
+def _own(path: str, views: list[Seen]) -> list[Seen]:
+    """Without those of stages and tests that lie below an application: their journals are their own."""
+    scopes = [seen.row for seen in views if isinstance(seen.row, ScopeState)]
+    others = [row.path for row in scopes if row.kind is not ScopeKind.NESTED and row.path != path]
+    return [seen for seen in views if not any(_is_below(seen.row, other) for other in others)]
+
+
+def _is_below(row: ResourceState | ScopeState, path: str) -> bool:
+    mine = row.path if isinstance(row, ScopeState) else row.address
+    return mine == path or mine.startswith(f"{path}/")
 
 
 def _first(chain: list[Record], start: int) -> int:

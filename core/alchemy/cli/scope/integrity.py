@@ -12,6 +12,7 @@ from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
 from alchemy.cli.scope.subject import find_scope, look
 from alchemy.cli.terminal import counted
+from alchemy.errors import UsageError
 from alchemy.operations import validate as checking
 from alchemy.operations.shapes import Finding
 
@@ -23,13 +24,27 @@ INVALID = 4  # exit code
 @click.option(
     "--fix", is_flag=True, help="Write damaged or edited views again from the journal; edits are kept beside."
 )
+@click.option("--accept-edit", is_flag=True, help="Take over what was written into files of SCOPE by hand.")
+@click.option("--only", multiple=True, metavar="ADDRESS", help="With --accept-edit: this one alone; may be repeated.")
+@click.option("--yes", is_flag=True, help="With --accept-edit: do not ask.")
 @as_json
 @shared
-def validate(given: Given, scope: str | None, fix: bool, json_: bool) -> None:
+def validate(
+    given: Given, scope: str | None, fix: bool, accept_edit: bool, only: tuple[str, ...], yes: bool, json_: bool
+) -> None:
     """Check the state of everything, or of SCOPE and what is below it: each finding names its file and the way out.
 
     Exit code 4 when there is an error; warnings alone are 0.
     """
+    if accept_edit or only:
+        from alchemy.cli.scope.edits import accept
+
+        if not accept_edit or fix or scope is None or json_:
+            raise UsageError(
+                "--accept-edit takes a SCOPE and neither --fix nor --json", hint="--only and --yes go with it"
+            )
+        accept(given, scope, only, yes=yes)
+        return
     _, view = look(given)
     path = find_scope(view, scope).path if scope is not None else None
     found = checking.validate(given.root, path)

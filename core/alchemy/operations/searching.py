@@ -1,0 +1,182 @@
+"""Finding in the cloud what a program declares and the state does not know: by explicit name, or by the stage's mark.
+
+The program runs as for a plan, on a copy of what was salvaged, so that it says what it wants without anything being
+called. Changes nothing. Neighbour: `rebuilding` writes what is found as creations whose end nobody recorded.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from alchemy.engine import kinds
+from alchemy.engine.calls import describe
+from alchemy.engine.props import plain_outputs
+from alchemy.engine.resource import Resource
+from alchemy.engine.session import Run, Session, call, different_target
+from alchemy.errors import AlchemyError, RunFailed, UsageError
+from alchemy.model.changes import Change
+from alchemy.model.fold import Fold
+from alchemy.model.naming import physical_name, plain_name
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Op, Put
+from alchemy.model.values import Desired, ResourceState, ScopeKind, Status, Target
+from alchemy.operations.destroying import stored_session
+from alchemy.operations.programs import run_program
+from alchemy.settings import Invocation, Options, Project
+from alchemy.store.layout import Layout
+from alchemy.store.ledger import Ledger
+from alchemy.store.local import LocalStore
+from alchemy.store.salvage import Beginning
+from alchemy.store.store import Store
+
+GENERATIONS = 5  # incarnations of one address that are asked for
+
+
+@dataclass(slots=True)
+class Found:
+    """`rows` with where each was found; `notes`: what could not be looked for, and why."""
+
+    rows: list[tuple[ResourceState, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    target: Target | None = None
+
+
+async def search(
+    store: Store, path: ScopePath, kind: ScopeKind, known: Fold, program: Path, options: Options, project: Project
+) -> Found:
+    """What `program` declares in `path`, is not in `known`, and is in the cloud."""
+    found = Found()
+    wished = await _wishes(path, kind, known, program, found)
+    session = stored_session(store, options, project, "plan", None)
+    run = Run(session, Ledger(store, path, kind, known))
+    try:
+        for wish in wished:
+            cls = kinds.find(wish.kind)
+            if cls is None:
+                found.notes.append(f"{wish.address}: no loaded class for the kind {wish.kind}")
+                continue
+            if cls.cloud:
+                found.target = _target(session, known, path)
+            await _look_for(run, cls, wish, found)
+    finally:
+        await session.end(path)
+    return found
+
+
+def _target(session: Session, known: Fold, path: ScopePath) -> Target:
+    now = session.connection().target
+    if known.target is not None and known.target.account != now.account:
+        raise different_target(str(path), known.target, str(now))
+    return now
+
+
+# -- what the program wants
+
+
+async def _wishes(path: ScopePath, kind: ScopeKind, known: Fold, program: Path, found: Found) -> Sequence[Desired]:
+    async with _copy_of(path, kind, known) as directory:
+        stage = path.name if kind is ScopeKind.STAGE else ""
+        asked = Invocation(phase="plan", stage=stage, state_dir=directory, listener=lambda _: None)
+        planned: list[Change] = []
+        try:
+            result = await run_program(program, asked)
+        except RunFailed as error:  # the rest of the program is known all the same
+            found.notes += [f"{address}: {why}" for address, why in error.failures]
+            raise _unplanned(path, program, error) from error
+        runs = [run for run in result.runs if run.ledger.path == path]
+        if not runs:
+            opened = ", ".join(sorted({str(run.ledger.path) for run in result.runs})) or "no scope"
+            raise UsageError(f"{program.name} opens {opened}, not {path}", hint="name the program that deploys it")
+        planned = [change for run in runs for change in run.planned]
+        unknown = [change.desired for change in planned if change.desired and known.current(change.address) is None]
+        return unknown
+
+
+def _unplanned(path: ScopePath, program: Path, error: AlchemyError) -> AlchemyError:
+    return UsageError(
+        f"what {program.name} declares in {path} cannot be told: {error.message}",
+        hint="mend the program, or leave it out: then only what is in files is rebuilt",
+    )
+
+
+@asynccontextmanager
+async def _copy_of(path: ScopePath, kind: ScopeKind, known: Fold) -> AsyncIterator[Path]:
+    """A state directory of its own that holds what is known, and says of no cloud that it was deployed there."""
+    with tempfile.TemporaryDirectory(prefix="alchemy-rebuild-") as name:
+        store = LocalStore(Layout(Path(name)), uuid.uuid4().hex)
+        ops: list[Op] = [Put(replace(row, target=None)) for row in known.scopes.values()]
+        ops += [Put(row) for row in known.resources.values()]
+        beginning = Beginning(0, 0, 0, known.next_seq, known.lineage, tuple(ops))
+        ledger = await Ledger.open(store, path, kind, purpose="rebuild", timeout=1.0, beginning=beginning)
+        ledger.close(outcome="done", counts={}, failures=[])
+        yield Path(name)
+
+
+# -- what the cloud has
+
+
+async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) -> None:
+    """Adds the newest incarnation as current, older ones as former. One that cannot be looked up is left to a run."""
+    names = list(_names(cls, wish, run.ledger.fold.lineage))
+    if not names:
+        found.notes.append(f"{wish.address}: its name held a mark of this stage that is lost, so it was not looked for")
+    newest: ResourceState | None = None
+    for name, generation, ours in names:
+        row = _announced(run, cls, wish, name, generation, ours)
+        try:
+            seen = await call(run, cls.restore(row).read, row)
+        except Exception as error:
+            found.notes.append(f"{wish.address}: {name} could not be looked up: {describe(error)}; the next run looks")
+            found.rows.append((row, f"cloud, not looked up: {name}"))
+            return
+        if seen is None:
+            continue
+        row = replace(row, outputs=plain_outputs(cls.restore(row), seen))
+        former = newest is not None
+        found.rows.append((replace(row, status=Status.READY, former=True) if former else row, f"cloud: {name}"))
+        newest = newest or row
+
+
+def _names(cls: type[Resource], wish: Desired, lineage: str) -> Sequence[tuple[str, int, bool]]:
+    """(physical name, generation, its mark says that it is ours), the newest incarnation first."""
+    own = wish.props.get("name") if "name" in cls._fields else None
+    if isinstance(own, str) and own:
+        return [] if "name" in wish.unknown else [(own, 0, False)]
+    limit = cls.name_limit
+    plain = [(plain_name(wish.address, limit), 0, False)] if wish.adopt else []
+    if not lineage:
+        return plain
+    marked = [(physical_name(lineage, wish.address, number, limit), number, True) for number in range(GENERATIONS)]
+    return [*reversed(marked), *plain]
+
+
+def _announced(run: Run, cls: type[Resource], wish: Desired, name: str, generation: int, ours: bool) -> ResourceState:
+    """As after a creation whose end nobody recorded; what it was made with is not known, so its hash is empty."""
+    now = run.ledger.store.clock.now()
+    return ResourceState(
+        address=wish.address,
+        kind=wish.kind,
+        status=Status.CREATING,
+        physical_name=name,
+        token=uuid.uuid4().hex,
+        props={prop: value for prop, value in wish.props.items() if prop not in wish.unknown},
+        props_hash="",
+        outputs={},
+        depends_on=wish.depends_on,
+        generation=generation,
+        adopted=not ours,
+        on_destroy=wish.on_destroy,
+        protect=wish.protect,
+        retain=wish.retain,
+        verify=True,
+        module=wish.module,
+        timeout=wish.timeout,
+        account=run.session.connection().target.account if cls.cloud else "",
+        created_at=now,
+        updated_at=now,
+    )
