@@ -15,7 +15,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.store.objects.claims import Claim, is_free
 from alchemy.store.objects.keys import Keys
 from alchemy.store.objects.limits import Limits
-from alchemy.store.objects.locking import Acquisition, Watcher
+from alchemy.store.objects.locking import Acquisition, InTheWay, Watcher
 from alchemy.store.objects.port import Changed, Found, Listed, Taken
 from alchemy.store.objects.requests import Create, Fetch, Get, List, Pause, Replace, Steps
 
@@ -145,9 +145,11 @@ class Place:
         )
 
     def _known(self, names: dict[str, Any]) -> Hashable:
-        return tuple((name, self._value(value)) for name, value in sorted(names.items()))
+        return tuple((name, self._value(name, value)) for name, value in sorted(names.items()))
 
-    def _value(self, value: Any) -> Hashable:
+    def _value(self, name: str, value: Any) -> Hashable:
+        if name == "etag":
+            return any(value == current for _, current in self.objects.values())
         match value:
             case float():
                 return 0.0  # pauses grow, and mean nothing here
@@ -157,8 +159,16 @@ class Place:
                 return self._claimant(body), any(etag == current for _, current in self.objects.values())
             case Replace(key, body, etag):
                 return key, self._claimant(body), self._etag(key, etag)
+            case Create(key, body):
+                return key, self._claimant(body)
+            case Pause():
+                return "pause"
+            case InTheWay():
+                return "somebody"
+            case Listed(key, _):
+                return key, is_free(value)
             case list() | tuple():
-                return tuple(self._value(item) for item in value)
+                return tuple(self._value("", item) for item in value)
             case dict():
                 return self._known(value)
         text = str(value)
