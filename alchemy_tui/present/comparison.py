@@ -18,13 +18,9 @@ def headline(scene: Scene, found: Comparison) -> Line:
     """`+4 −1 ~2`, or that it is the same."""
     if found.same:
         return line(("the same as now", Tone.OK))
-    appear, vanish, change = found.counts
-    glyphs = scene.glyphs
-    return line(
-        (f"{glyphs.create}{appear} ", Tone.OK),
-        (f"{glyphs.delete}{vanish} ", Tone.BAD),
-        (f"{glyphs.update}{change}", Tone.WARN),
-    )
+    signs = ((scene.glyphs.create, Tone.OK), (scene.glyphs.delete, Tone.BAD), (scene.glyphs.update, Tone.WARN))
+    counted = [(f"{sign}{count} ", tone) for (sign, tone), count in zip(signs, found.counts, strict=True) if count]
+    return line(*counted) if counted else line(("only scopes differ", Tone.WARN))
 
 
 def comparison(scene: Scene, found: Comparison, width: int) -> list[Line]:

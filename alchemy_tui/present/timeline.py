@@ -31,13 +31,18 @@ def _row(scene: Scene, one: BackupInfo, width: int, most: int, *, last: bool) ->
         sign, tone = glyphs.lock_held, Tone.ACCENT
     else:
         sign, tone = (glyphs.waiting, Tone.DIM) if last else (glyphs.live, Tone.OK)
-    said = one.problem or one.note or one.reason
+    said = one.problem or one.note or _short(one.reason)
     why = line((f"{said}", Tone.BAD if one.problem else Tone.TEXT))
     when = line((times.ago(one.taken, scene.now) or "when?", Tone.DIM))
     right = _right(scene, one, width, most)
     room = max(4, width - cells(right) - 14)
     left: Line = (*line((f"{sign} ", tone)), *columns([(when, 9), (why, room)], 2))
     return pad(spread(left, right, width, 1), width)
+
+
+def _short(reason: str) -> str:
+    """The name of the other backup says nothing in a list; the facts below have it."""
+    return "before a restore" if reason.startswith("before restore of ") else reason
 
 
 def _right(scene: Scene, one: BackupInfo, width: int, most: int) -> Line:

@@ -198,7 +198,7 @@ class Restore(Screen[None]):
         crumb = f" {glyphs.crumb} "
         parts: list[tuple[str, Tone]] = [(" Restore", Tone.DIM), (crumb, Tone.FAINT), (self.scope, Tone.TITLE)]
         bad = sum(1 for one in self.found if one.problem)
-        right: list[tuple[str, Tone]] = [(f"{len(self.found)} backups ", Tone.DIM)]
+        right: list[tuple[str, Tone]] = [(f"{len(self.found)} backup{'s' * (len(self.found) != 1)} ", Tone.DIM)]
         if bad:
             right.insert(0, (f"{glyphs.failed} {bad} damaged  ", Tone.BAD))
         if self.dashboard.session.read_only:
