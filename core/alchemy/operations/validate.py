@@ -1,146 +1,250 @@
 """Looking at everything stored for damage: each finding names the file, what is wrong and the way out.
 
 Reads only, except `rewrite_views`, which puts views right from the journal. One damaged file never hides others.
+Neighbours: `soundness` has an opinion on each file, this module on journals, and on what the files say together.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from alchemy.errors import AlchemyError
+from alchemy.model.backup import read_whole
 from alchemy.model.fold import Fold
 from alchemy.model.locks import Verdict
-from alchemy.model.paths import ScopePath
+from alchemy.model.paths import skeleton
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import Finding
-from alchemy.operations.workspace import Workspace
-from alchemy.store.backups import BACKUP, read_backup
-from alchemy.store.copies import newest_snapshot
+from alchemy.operations.soundness import Soundness
 from alchemy.store.files import Files
-from alchemy.store.holders import lock_views
+from alchemy.store.holders import lock_views, read_holder
+from alchemy.store.inventory import Inventory, Item, What
 from alchemy.store.layout import Layout
-from alchemy.store.opening import load, lost_records, read_fold
-from alchemy.store.viewfile import read_view
-from alchemy.store.views import Views, view_files
+from alchemy.store.local import LocalStore
+from alchemy.store.opening import JournalInvalid, epoch_numbers, load, lost_records, read_fold
+from alchemy.store.store import Store
+from alchemy.store.viewfile import place_of, read_view
+from alchemy.store.views import Views
 
-_OWN = frozenset(["journal", "snapshots", "backups", "resources", "state.json", "keys.json"])
 
-
-def validate(root: Path, scope: str | None = None) -> list[Finding]:
-    """Findings in the order of the tree. `scope` limits it to that path and what is below it."""
-    files, layout = Files(root), Layout(root)
-    workspace = Workspace(root)
-    view = workspace.refresh(full=True)
-    owners = sorted({node.owner for node in view.scopes.values()})
-    wanted = [workspace.owner_of(scope)] if scope else owners
-    if scope:
-        wanted += [owner for owner in owners if owner.startswith(scope + "/")]
-    found: list[Finding] = []
-    for owner in dict.fromkeys(wanted):
-        found += _owner(files, layout, owner, scope or "")
+def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
+    """Findings by file. `scope` limits it to that path and what is below it, and to the journal they are in."""
+    store = place if isinstance(place, Store) else LocalStore(Layout(place))
+    owners = Owners(store.owners())
+    wanted = [owner for owner in owners.paths if not scope or _in(owner, scope) or owner == owners.of(scope)]
+    if not isinstance(store, LocalStore):
+        return [finding for owner in wanted for finding in _remote(store, owner)]
+    sound = Soundness(store.files, store.layout, owners.of)
+    inventory = Inventory(store.files, store.layout)
+    items = [item for item in inventory.everything() if not scope or _concerns(item, scope, owners.of(scope))]
+    found = [finding for item in items for finding in sound.look_at(item)]
+    for path, where, error in inventory.problems:
+        if not scope or _in(where, scope):
+            found.append(sound.finding(path, owners.of(where), error.message, error.hint))
+    for owner in wanted:
+        views = [item.path for item in items if item.what is What.VIEW and owners.of(item.scope) == owner]
+        found = Journal(store, sound, owner, scope or owner).findings(found, views)
+    found += _leftovers(store, sound, items, scope)
     if not scope:
-        found += _strangers(files, layout)
-        found += _leftovers(files, layout)
-    return found
+        found += _root(store)
+    return sorted(found, key=lambda finding: (finding.file, finding.severity))
 
 
-def _owner(files: Files, layout: Layout, owner: str, scope: str) -> Iterator[Finding]:
-    def finding(path: Path, severity: str, problem: str, way_out: str) -> Finding:
-        return Finding(str(path.relative_to(layout.root)), owner, severity, problem, way_out)
-
-    journal = layout.journal(owner)
-    bare = not files.exists(journal) and "/" not in owner  # an application that only has stages
-    try:
-        loaded = load(files, layout, owner)
-        fold = loaded.fold
-        for note in loaded.notes:
-            yield finding(layout.snapshots(owner), "warning", note, "nothing to do: the next run writes a new one")
-        lost = None if bare else lost_records(files, layout, fold, thorough=True)
-        if loaded.torn and lost is None:
-            last = layout.epoch(owner, loaded.last)
-            yield finding(
-                last, "warning", f"its last {loaded.torn} bytes are torn: a run died writing them", "run deploy again"
-            )
-        if lost is not None:
-            yield finding(journal, "error", lost.message, lost.hint)
-    except AlchemyError as error:
-        yield finding(journal, "error", error.message, error.hint)
-        fold = newest_snapshot(files, layout, owner)[0] or Fold(owner)
-    yield from _views(files, layout, fold, owner, scope)
-    for name in files.names(layout.backups(owner)):
-        path = layout.backups(owner) / name
-        if BACKUP.fullmatch(name):
-            try:
-                read_backup(files.read(path))
-            except (ValueError, AlchemyError) as error:
-                yield finding(path, "warning", str(error), "delete it; the other backups are not affected")
+def _in(path: str, scope: str) -> bool:
+    return path == scope or path.startswith(f"{scope}/")
 
 
-def _views(files: Files, layout: Layout, fold: Fold, owner: str, scope: str) -> Iterator[Finding]:
-    rewrite = f"`alchemy scope validate {owner} --fix` writes it again from the journal"
-    known = {layout.resource_view(r.address, r.generation if r.former else None) for r in fold.resources.values()}
-    known |= {layout.scope_view(path) for path in fold.scopes}
-    base = layout.scope(scope) if scope and scope != owner else None
-    for path in sorted({*known, *view_files(files, layout, fold)}):
-        if base is not None and base not in path.parents:
-            continue
-        name = str(path.relative_to(layout.root))
-        if path.is_symlink():
-            yield Finding(name, owner, "error", "it is a symbolic link", "remove the link; " + rewrite)
-            continue
+def _concerns(item: Item, scope: str, owner: str) -> bool:
+    return _in(item.scope, scope) or (item.scope == owner and item.what in (What.EPOCH, What.SNAPSHOT, What.BACKUP))
+
+
+class Owners:
+    """Which journal a path is in."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+        self._known = frozenset(paths)
+
+    def of(self, path: str) -> str:
+        """The nearest at or above it; the path itself when there is none."""
+        parts = path.split("/")
+        found = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((each for each in found if each in self._known), path)
+
+
+class Journal:
+    """One journal and the views of its rows below `scope`."""
+
+    def __init__(self, store: LocalStore, sound: Soundness, owner: str, scope: str) -> None:
+        self._files = store.files
+        self._layout = store.layout
+        self._sound = sound
+        self._owner = owner
+        self._scope = scope
+        self._lock = store.lock_view(owner)
+
+    def findings(self, found: list[Finding], views: list[Path]) -> list[Finding]:
+        """`found` so far, with what is told twice taken out and the rest added."""
+        fold: Fold | None = None
         try:
-            found = read_view(files, path)
-        except AlchemyError as error:
-            yield Finding(name, owner, "error", error.message, error.hint)
-            continue
-        if found is None:
-            yield Finding(name, owner, "warning", "it is missing", rewrite)
-        elif found.problem:
-            problem = f"{found.problem} in {name}:{found.line}" if found.line else found.problem
-            yield Finding(name, owner, "error", problem, rewrite + "; what is in it now is kept beside it")
-        elif path not in known and fold.seq:
-            yield Finding(name, owner, "warning", "the journal knows no such row", rewrite)
-        if found is not None and path.lstat().st_mode & 0o077:
-            yield Finding(name, owner, "warning", "others may read it", f"chmod 600 {safe_text(path)}")
+            loaded = load(self._files, self._layout, self._owner)
+        except JournalInvalid as error:
+            file = self._sound.finding(error.file, self._owner, error.message, self._rebuild(error))
+            line = f"line {error.line}: "
+            found = [one for one in found if one.file != file.file or not one.problem.startswith(line)]
+            found.append(file)
+        except AlchemyError as error:  # one of its files is a link, a directory: told already
+            told = any(one.file.startswith(f"{self._owner}/journal") and one.severity == "error" for one in found)
+            if not told:
+                found.append(self._of_journal(error.message, error.hint))
+        else:
+            fold = loaded.fold
+            found = [self._softened(one) for one in found]
+            found += self._lost(fold)
+            if loaded.torn and not any(one.file == f"{self._owner}/journal" for one in found):
+                path = self._layout.epoch(self._owner, loaded.last)
+                problem = f"its last {loaded.torn} bytes are torn: a run died writing them"
+                found.append(self._sound.finding(path, self._owner, problem, "run deploy again", error=False))
+        return [*found, *self._views(fold, views), *(self._names(fold) if fold else ())]
+
+    def _of_journal(self, problem: str, way_out: str) -> Finding:
+        return self._sound.finding(self._layout.journal(self._owner), self._owner, problem, way_out)
+
+    def _rebuild(self, error: AlchemyError) -> str:
+        return error.hint.replace("alchemy scope rebuild SCOPE", f"alchemy scope rebuild {self._owner}")
+
+    def _softened(self, finding: Finding) -> Finding:
+        """A bad line that no reading of the state meets: a snapshot covers it."""
+        if not finding.file.startswith(f"{self._owner}/journal/") or not finding.problem.startswith("line "):
+            return finding
+        covered = "a snapshot covers it: only the log of that run is incomplete"
+        return replace(finding, severity="warning", problem=f"{finding.problem}; {covered}")
+
+    def _lost(self, fold: Fold) -> Iterator[Finding]:
+        bare = "/" not in self._owner and not self._files.exists(self._layout.journal(self._owner))
+        lost = None if bare else lost_records(self._files, self._layout, fold, thorough=True)
+        if lost is not None:
+            file = lost.file if isinstance(lost, JournalInvalid) else self._layout.journal(self._owner)
+            yield self._sound.finding(file, self._owner, lost.message, self._rebuild(lost))
+            return
+        holder = read_holder(self._layout, self._files, self._owner)
+        last = max(epoch_numbers(self._files, self._layout, self._owner), default=0)
+        if holder is not None and holder.epoch > last:
+            problem = f"the lock was taken by run R-{holder.epoch}, and the journal ends at R-{last}: its file is gone"
+            yield self._of_journal(problem, f"put back your own copy, or run `alchemy scope rebuild {self._owner}`")
+
+    # -- views --------------------------------------------------------------------------------------------------
+
+    def _views(self, fold: Fold | None, there: list[Path]) -> Iterator[Finding]:
+        known = {place_of(self._layout, key): key for key in fold.stamps} if fold else {}
+        if fold and not fold.seq:  # an application that only has stages
+            known = {}
+        rewrite = f"`alchemy scope validate {self._owner} --fix` writes it again from the journal"
+        base = self._layout.scope(self._scope)
+        for path in sorted({*(path for path in known if base in path.parents), *there}):
+            key = known.get(path, "")
+            found = read_view(self._files, path, key)
+            if found is None:
+                if not self._busy:
+                    yield self._sound.finding(path, self._owner, "it is missing", rewrite, error=False)
+            elif found.problem and found.data:
+                yield self._damaged(path, found.problem, found.line, rewrite)
+            elif found.key and place_of(self._layout, found.key) != path:
+                whose = safe_text(found.key.strip("\0").replace("\0", " of generation "), 200)
+                advice = f"remove it: `rm {safe_text(path)}`"
+                yield self._sound.finding(path, self._owner, f"misplaced: it is the file of {whose}", advice)
+            elif not key and fold is not None and fold.seq:
+                yield self._sound.finding(path, self._owner, "the journal knows no such row", rewrite, error=False)
+            elif fold and key and key != f"\0{self._owner}" and found.stamp != fold.stamps[key] and not self._busy:
+                yield self._sound.finding(path, self._owner, "it is behind the journal", rewrite, error=False)
+
+    @property
+    def _busy(self) -> bool:
+        """A run is writing: its views come after its records."""
+        return self._lock.verdict is Verdict.LIVE
+
+    def _damaged(self, path: Path, problem: str, line: int, rewrite: str) -> Finding:
+        name = safe_text(path.relative_to(self._layout.root))
+        if line:
+            what, _, why = problem.partition(": ")
+            problem = f"{what} in {name}:{line}{f': {why}' if why else ''}"
+        way_out = f"{rewrite}; what is in it now is kept beside it"
+        if problem.startswith("edited"):
+            way_out += f"; `alchemy scope validate {self._owner} --accept-edit` makes it the state instead"
+        elif problem.startswith("format"):
+            way_out = "use the version that wrote it, or a later one"
+        return self._sound.finding(path, self._owner, problem, way_out)
+
+    def _names(self, fold: Fold) -> Iterator[Finding]:
+        """Rows that people, or the disks of others, cannot tell apart."""
+        seen: dict[tuple[str, str], str] = {}
+        for row in fold.resources.values():
+            other = seen.setdefault((row.scope, skeleton(row.id)), row.id)
+            if other != row.id and _in(row.scope, self._scope):
+                problem = f"{row.id!a} and {other!a} look alike"
+                path, advice = self._layout.resource_view(row.address), "give one another id if that is not meant"
+                yield self._sound.finding(path, self._owner, problem, advice, error=False)
+        lower: dict[str, str] = {}
+        for scope in sorted(fold.scopes):
+            other = lower.setdefault(scope.lower(), scope)
+            if other != scope:
+                problem = f"{scope} and {other} differ only in case: on many disks they are one directory"
+                path, advice = self._layout.scope(scope), "give one of the two another name"
+                yield self._sound.finding(path, self._owner, problem, advice)
 
 
-def _strangers(files: Files, layout: Layout) -> Iterator[Finding]:
-    """Names below the state directory that no scope can have, and links."""
-    for app in files.names(layout.root):
-        path = layout.root / app
-        if app in ("locks", "local-cloud", "audit", "spill"):
-            continue
-        yield from _stranger(path, layout)
-        if path.is_dir() and not path.is_symlink():
-            for name in files.names(path):
-                if name not in _OWN:
-                    yield from _stranger(path / name, layout)
-
-
-def _stranger(path: Path, layout: Layout) -> Iterator[Finding]:
-    name = str(path.relative_to(layout.root))
-    if path.is_symlink():
-        yield Finding(name, "", "error", "it is a symbolic link: nothing below the state directory may be", "remove it")
-        return
-    try:
-        ScopePath.parse(f"x/{path.name}")
-    except AlchemyError as error:
-        if path.is_dir() or not path.name.startswith("."):
-            yield Finding(name, "", "warning", error.message, "move it out of the state directory")
-
-
-def _leftovers(files: Files, layout: Layout) -> Iterator[Finding]:
-    from alchemy.store.clock import Clock
-
-    for lock in lock_views(layout, files, Clock()):
-        if lock.verdict is Verdict.STALE:
-            file = str(layout.holder(lock.path).relative_to(layout.root))
+def _leftovers(store: LocalStore, sound: Soundness, items: list[Item], scope: str | None) -> Iterator[Finding]:
+    for lock in lock_views(store.layout, store.files, store.clock):
+        if lock.verdict is Verdict.STALE and (not scope or _in(lock.path, scope)):
             why = lock.evidence[0] if lock.evidence else "its holder is gone"
-            yield Finding(file, lock.path, "warning", f"a run died with the lock: {why}", "run the same command again")
-    for name in (name for name in files.names(layout.spill) if name != "done"):
-        problem = "a run could not write this to its journal"
-        yield Finding(f"spill/{name}", "", "warning", problem, "compare it with `alchemy scope state`, then remove it")
+            advice = f"run the same command again, which takes it over; or `alchemy scope unlock {lock.path}`"
+            file = store.layout.holder(lock.path)
+            yield sound.finding(file, lock.path, f"a run died with the lock: {why}", advice, error=False)
+    for item in items:
+        if item.what is What.TEMPORARY and stat.S_ISREG(item.found.st_mode):
+            try:
+                now = item.path.lstat()
+            except OSError:  # whoever wrote it has finished
+                continue
+            if (now.st_ino, now.st_mtime_ns) == (item.found.st_ino, item.found.st_mtime_ns):
+                problem, advice = "left behind by a process that died while it wrote", f"rm {safe_text(item.path)}"
+                yield sound.finding(item.path, item.scope, problem, advice, error=False)
+
+
+def _root(store: LocalStore) -> Iterator[Finding]:
+    """The state directory itself."""
+    shown = safe_text(store.root)
+    if store.files.warning:
+        yield Finding(
+            ".", "", "warning", store.files.warning, f"run as its owner, or `chown -R {os.geteuid()} {shown}`"
+        )
+    try:
+        writable = store.root.stat().st_mode & stat.S_IWGRP
+    except OSError:
+        return
+    if writable:
+        yield Finding(".", "", "warning", "others may write it", f"chmod 700 {shown}")
+
+
+def _remote(store: Store, owner: str) -> Iterator[Finding]:
+    """What can be told of a bucket: its journals and its backups."""
+    try:
+        fold = store.read_fold(owner)
+        error = store.lost_records(fold, thorough=True) if fold.seq else None
+    except AlchemyError as damage:
+        error = damage
+    if error is not None:
+        yield Finding(f"{owner}/journal", owner, "error", error.message, error.hint)
+    for name in store.backups(owner):
+        try:
+            read_whole(name, store.read_backup(owner, name)[0], owner)
+        except (ValueError, AlchemyError, FileNotFoundError) as problem:
+            advice = f"nobody can go back to it; `alchemy scope backup {owner}` makes another"
+            yield Finding(f"{owner}/backups/{name}", owner, "warning", str(problem), advice)
 
 
 def rewrite_views(root: Path, owner: str) -> int:

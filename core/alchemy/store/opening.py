@@ -7,10 +7,11 @@ sealed byte that is gone is damage, and said so. Neighbours: `journal` appends, 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alchemy.errors import StateInvalid
+from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode
@@ -22,26 +23,39 @@ from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.views import newest_stamp
 
-_EPOCH = re.compile(r"([0-9]{6,})\.jsonl")
+EPOCH = re.compile(r"([0-9]{6}|[1-9][0-9]{6,14})\.jsonl")  # one name for one number
 
 
-def damaged(file: Path, what: str, line: int = 0) -> StateInvalid:
+class JournalInvalid(StateInvalid):
+    """Of one file of a journal."""
+
+    def __init__(self, message: str, *, hint: str, file: Path, line: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.file = file
+        self.line = line
+
+
+def damaged(file: Path, what: str, line: int = 0) -> JournalInvalid:
     """The one error for a journal that cannot be believed."""
     where = f"{safe_text(file)}:{line}" if line else safe_text(file)
-    return StateInvalid(
+    return JournalInvalid(
         f"the journal is damaged: {where}: {what}",
+        file=file,
+        line=line,
         hint="nothing was changed; put back your own copy of the journal directory, or make another from what can be "
         "read with `alchemy scope rebuild SCOPE`; `alchemy scope validate` lists what else is affected",
     )
 
 
-def unreadable(file: Path, error: BadLine, line: int = 0) -> StateInvalid:
+def unreadable(file: Path, error: BadLine, line: int = 0) -> JournalInvalid:
     """Damage, or the work of a later version, which is none."""
     if not isinstance(error, Newer):
         return damaged(file, str(error), line)
     where = f"{safe_text(file)}:{line}" if line else safe_text(file)
-    return StateInvalid(
+    return JournalInvalid(
         f"{where} was written by a later version: {error}",
+        file=file,
+        line=line,
         hint="nothing was changed; use the version that wrote it, or a later one",
     )
 
@@ -70,7 +84,7 @@ class Loaded:
 
 
 def epoch_numbers(files: Files, layout: Layout, path: ScopePath | str) -> list[int]:
-    return sorted(int(m[1]) for name in files.names(layout.journal(path)) if (m := _EPOCH.fullmatch(name)))
+    return sorted(int(m[1]) for name in files.names(layout.journal(path)) if (m := EPOCH.fullmatch(name)))
 
 
 def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0) -> Loaded:
@@ -82,7 +96,7 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     loaded = Loaded(fold, epochs, notes=notes)
     wanted = [e for e in epochs if e >= fold.epoch]
     # Newest first: what an opener seals was there before it, so the file it seals cannot be read too early.
-    data = {epoch: files.read(layout.epoch(path, epoch)) for epoch in reversed(wanted)}
+    data = {epoch: _read(files, layout.epoch(path, epoch)) for epoch in reversed(wanted)}
     loaded.sizes = {epoch: len(raw) for epoch, raw in data.items()}
     openers = {
         epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
@@ -110,6 +124,13 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
         raise damaged(layout.epoch(path, fold.epoch), "its first record is gone, and a snapshot was taken from it")
     loaded.unsealed = [epoch for epoch in wanted if epoch not in limits and epoch >= loaded.last]
     return loaded
+
+
+def _read(files: Files, file: Path) -> bytes:
+    try:
+        return files.read(file)
+    except FileNotFoundError as error:
+        raise damaged(file, "it was removed while the journal was read") from error
 
 
 def load_again(files: Files, layout: Layout, path: ScopePath | str, before: Loaded, *, below: int) -> Loaded:
@@ -173,6 +194,18 @@ def _opener(file: Path, raw: bytes, epoch: int) -> Record | None:
     except BadLine:
         return None
     return record if record.kind == "open" and record.epoch == epoch else None
+
+
+def sealed_sizes(files: Files, layout: Layout, path: ScopePath | str) -> dict[int, int]:
+    """How many bytes of each sealed epoch count, as far as openers can be read; for whoever looks at single files."""
+    openers: dict[int, Record] = {}
+    for epoch in epoch_numbers(files, layout, path):
+        file = layout.epoch(path, epoch)
+        with suppress(StateInvalid, StorageFailed, FileNotFoundError):
+            opener = _opener(file, files.read(file), epoch)
+            if opener:
+                openers[epoch] = opener
+    return _limits(openers)
 
 
 def _limits(openers: dict[int, Record]) -> dict[int, int]:

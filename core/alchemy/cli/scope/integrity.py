@@ -47,11 +47,11 @@ def validate(
         return
     _, view = look(given)
     path = find_scope(view, scope).path if scope is not None else None
-    found = checking.validate(given.root, path)
+    found = checking.validate(given.store, path)
     written = 0
     if fix and found:
-        written = _fix(given, sorted({one.scope for one in found if one.scope in view.scopes}))
-        found = checking.validate(given.root, path)
+        written = _fix(given, sorted({view.scopes[one.scope].owner for one in found if one.scope in view.scopes}))
+        found = checking.validate(given.store, path)
     errors = sum(1 for one in found if one.severity == "error")
     if json_:
         show_json(
