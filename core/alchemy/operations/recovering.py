@@ -21,8 +21,7 @@ from alchemy.model.values import ResourceState, ScopeState, Status
 from alchemy.operations.auditing import note
 from alchemy.operations.holding import owner_of
 from alchemy.operations.shapes import RecoverReport, RecoveryStep
-from alchemy.operations.spills import DONE, Spilled, read_spill
-from alchemy.store.files import Files
+from alchemy.operations.spills import DONE, Spilled, files_of, read_spill
 from alchemy.store.ledger import Ledger
 from alchemy.store.store import Store
 
@@ -222,19 +221,19 @@ def _same(stored: ResourceState, row: ResourceState) -> bool:
 
 def _put_away(store: Store, file: Path) -> str:
     """Into `spill/done/`, where it is kept. Copied first: a crash in between leaves both, and the next time ends it."""
-    inside = Files(store.root)
+    files = files_of(store)
     directory = store.root / "spill" / DONE
-    data = Files().read(file)
-    inside.make_directory(directory)
+    data = files.read(file)
+    files.make_directory(directory)
     place, number = directory / file.name, 1
     while True:
         try:
-            inside.close(inside.create(place, data))
+            files.close(files.create(place, data))
             break
         except FileExistsError:
-            if inside.read(place) == data:
+            if files.read(place) == data:
                 break
             number += 1
             place = directory / f"{file.stem}-{number}{file.suffix}"
-    Files().remove(file)
+    files.remove(file)
     return str(place)

@@ -21,6 +21,7 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import FORMAT
 from alchemy.operations.shapes import SpillInfo
 from alchemy.store.files import Files
+from alchemy.store.local import LocalStore
 from alchemy.store.spill import ELSEWHERE
 from alchemy.store.store import Store
 
@@ -53,10 +54,15 @@ def spills(store: Store, scope: str = "") -> tuple[SpillInfo, ...]:
     return tuple(sorted(ours, key=lambda info: (info.at, info.file)))
 
 
+def files_of(store: Store) -> Files:
+    """For the directory on this machine, wherever the state is."""
+    return store.files if isinstance(store, LocalStore) else Files(store.root)
+
+
 def _inside(store: Store) -> list[Path]:
     directory = store.root / "spill"
     try:
-        return [directory / name for name in Files(store.root).names(directory) if name.endswith(".json")]
+        return [directory / name for name in files_of(store).names(directory) if name.endswith(".json")]
     except AlchemyError:  # something else lies there: `validate` tells
         return []
 
