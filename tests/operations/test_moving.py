@@ -333,7 +333,7 @@ def test_a_move_that_dies_at_any_request_is_finished_by_running_it_again(tmp_pat
     whole.move(back=back)
     count = whole.objects.writes
     seed = random.randrange(10**6)
-    for place in range(count) if EVERY else sorted(random.Random(seed).sample(range(count), min(count, 10))):
+    for place in range(count) if EVERY else sorted(random.Random(seed).sample(range(count), min(count, 6))):
         places = begun(f"died-{place}")
         old, new = (places.bucket, places.files) if back else (places.files, places.bucket)
         expected = image(old())
@@ -366,7 +366,7 @@ def test_a_move_that_dies_at_any_file_operation_is_finished_by_running_it_again(
     code, count = mortal.migrate(tmp_path / "whole-there", whole.root, "")
     assert code == 0, mortal.errors.read_text()
     seed = random.randrange(10**6)
-    for place in range(count) if EVERY else sorted(random.Random(seed).sample(range(count), 12)):
+    for place in range(count) if EVERY else sorted(random.Random(seed).sample(range(count), 6)):
         old = Places(tmp_path / f"old-{place}")
         fill(old.files())
         new = Places(tmp_path / f"new-{place}")
