@@ -199,12 +199,12 @@ class ObjectStore(Store):
         """Whatever lies below it makes it known."""
 
     def forget(self, path: ScopePath) -> None:
-        """Newest record first, so that what is left when this is cut off is still a journal."""
+        """Backups first, then the newest records, so that what is left when this is cut off is still a journal."""
         if path.parent is None:
             return
         whole = self.keys.scope(path)
-        for prefix in (self.keys.journal(path), self.keys.snapshots(path), whole):
-            for item in reversed(self.objects.list(prefix)):
+        for prefix in (self.keys.backups(path), self.keys.journal(path), whole):
+            for item in sorted(self.objects.list(prefix), key=lambda item: item.key, reverse="/journal/" in prefix):
                 self.objects.delete(item.key)
         locks = [item for item in self.objects.list(self.keys.below_lock(path)) if is_free(item)]
         locks += [item for item in self.objects.list(self.keys.lock(path)) if is_free(item)]

@@ -1,0 +1,277 @@
+"""The store in a bucket as the engine uses it: what a run costs in requests, which scopes there are, what goes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alchemy.errors import StateInvalid
+from alchemy.model.fold import Fold
+from alchemy.model.paths import ScopePath
+from alchemy.model.records import Put
+from alchemy.model.values import ScopeKind, Status
+from alchemy.store.ledger import Ledger
+from alchemy.store.objects.limits import Limits
+from alchemy.store.objects.log import Log
+from alchemy.store.objects.requests import perform
+from alchemy.store.objects.settings import BucketSettings
+from alchemy.store.objects.store import ObjectStore, bucket_store
+from alchemy.testing.objects import MemoryObjects
+from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
+from tests.model import rows
+from tests.objects.gated import Gated
+
+QUICK = Limits(gap=0.0, pause=0.001, poll=0.01)
+PROD = ScopePath.parse("my-app/prod")
+TEST = ScopePath.parse("my-app/test/e2e-abc123")
+
+
+class Bucket:
+    """One place; each `store()` is a process of its own, whose requests are counted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = MemoryObjects(f"memory://{root.name}")
+        self.count = 0
+
+    def store(self) -> ObjectStore:
+        self.count += 1
+        gated = Gated(self.objects, f"{self.objects.place}#{self.count}")
+        return ObjectStore(gated, self.root, f"{self.count:032x}", prefix="team/", limits=QUICK)
+
+    def writes(self, store: ObjectStore) -> list[str]:
+        assert isinstance(store.objects, Gated)
+        return store.objects.writes
+
+    def reads(self, store: ObjectStore) -> list[str]:
+        assert isinstance(store.objects, Gated)
+        return store.objects.reads
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Bucket:
+    return Bucket(tmp_path)
+
+
+def intent(scope: ScopePath, id: str, **changed: Any) -> Put:
+    return Put(rows.row(f"{scope}/{id}", status=Status.CREATING, **changed), phase="intent", action="create")
+
+
+def result(scope: ScopePath, id: str, **changed: Any) -> Put:
+    return Put(rows.row(f"{scope}/{id}", **changed), phase="result", action="create")
+
+
+async def open_ledger(store: ObjectStore, path: ScopePath = PROD, kind: ScopeKind = ScopeKind.STAGE) -> Ledger:
+    store.prepare()
+    return await Ledger.open(store, path, kind, purpose="deploy", timeout=5.0)
+
+
+def end(ledger: Ledger) -> None:
+    ledger.close(outcome="done", counts={}, failures=[])
+
+
+def run(store: ObjectStore, *ids: str, path: ScopePath = PROD, kind: ScopeKind = ScopeKind.STAGE) -> None:
+    """One after the other: each intent is awaited, each result rides along."""
+
+    async def work() -> None:
+        ledger = await open_ledger(store, path, kind)
+        for id in ids:
+            await ledger.intend([intent(path, id)])
+            ledger.record([result(path, id)])
+        end(ledger)
+
+    asyncio.run(work())
+
+
+def test_a_run_in_which_nothing_changed_writes_its_claim_its_opener_its_release_and_no_more(bucket: Bucket) -> None:
+    run(bucket.store(), "a", "b")
+    store = bucket.store()
+    run(store)
+    lock, journal = "team/locks/my-app/prod.lock", "team/my-app/prod/journal/"
+    writes = bucket.writes(store)
+    assert [key for key in writes if key != lock] == sorted(key for key in writes if key.startswith(journal))
+    assert len([key for key in writes if key.startswith(journal)]) == 2
+    assert len([key for key in writes if key == lock]) <= 3, "claimed, perhaps published, freed"
+    # snapshots, records, and twice who is above; once who has it and who is below; the tail
+    assert len(bucket.reads(store)) <= 10 + 6
+
+
+def test_changed_resources_cost_two_requests_each_at_most(bucket: Bucket) -> None:
+    store = bucket.store()
+    ids = [f"r{number}" for number in range(40)]
+    run(store, *ids)
+    writes = bucket.writes(store)
+    assert len(writes) + len(bucket.reads(store)) <= 2 * len(ids) + 20
+    assert len([key for key in writes if "/journal/" in key]) <= 2 * len(ids) + 2
+
+
+def test_resources_changed_side_by_side_share_their_requests(bucket: Bucket) -> None:
+    store = bucket.store()
+
+    async def make(ledger: Ledger, number: int) -> None:
+        await ledger.intend([intent(PROD, f"r{number}")])
+        await asyncio.sleep(0.01)
+        ledger.record([result(PROD, f"r{number}")])
+
+    async def work() -> None:
+        ledger = await open_ledger(store)
+        await asyncio.gather(*(make(ledger, number) for number in range(200)))
+        end(ledger)
+
+    asyncio.run(work())
+    assert len(bucket.writes(store)) + len(bucket.reads(store)) <= 60
+    assert len(bucket.store().read_fold(PROD).resources) == 200
+
+
+def test_a_look_at_which_nothing_is_new_is_one_request(bucket: Bucket) -> None:
+    run(bucket.store(), "a")
+    store = bucket.store()
+    reader = store.reader(PROD)
+    assert reader.poll()
+    before = len(bucket.reads(store))
+    for _ in range(5):
+        assert not reader.poll()
+    assert len(bucket.reads(store)) == before + 5
+
+
+def test_opening_costs_no_more_after_a_hundred_runs(bucket: Bucket) -> None:
+    for _ in range(35):
+        run(bucket.store())
+    store = bucket.store()
+    log = Log(store.keys, PROD)
+    perform(store.objects, store.clock, log.load())
+    assert log.floor > 0
+    assert len(bucket.reads(store)) <= 64 + 5
+
+
+def test_scopes_are_known_by_their_keys(bucket: Bucket) -> None:
+    run(bucket.store(), "a")
+    run(bucket.store(), "a", path=ScopePath.parse("my-app/dev"))
+    run(bucket.store(), "a", path=TEST, kind=ScopeKind.TEST)
+    run(bucket.store(), "a", path=ScopePath.parse("other"), kind=ScopeKind.APPLICATION)
+    bucket.objects.create("team/audit/x.json", b"{}")
+    bucket.objects.create("team/.hidden/journal/0000000000000001.json", b"")
+    bucket.objects.create("elsewhere/prod/journal/0000000000000001.json", b"")
+    store = bucket.store()
+    assert store.owners() == ["my-app", "my-app/dev", "my-app/prod", str(TEST), "other"]
+    kinds = {path: store.stored_kind(ScopePath.parse(path)) for path in ("my-app", "my-app/dev", "other", "nothing")}
+    expected = [ScopeKind.APPLICATION, ScopeKind.STAGE, ScopeKind.APPLICATION, None]
+    assert list(kinds.values()) == expected
+    assert store.stored_kind(TEST) is ScopeKind.TEST
+    assert store.has_journal(PROD)
+    assert not store.has_journal("my-app")
+    assert not store.has_journal("my-app/nowhere")
+    assert {"dev", "prod"} <= {*store.siblings(PROD)}
+    assert {"my-app", "other"} <= {*store.siblings(ScopePath.parse("my-app"))}
+
+
+def test_nested_scopes_are_rows_of_the_journal_above(bucket: Bucket) -> None:
+    store = bucket.store()
+    nested = ScopePath.parse("my-app/prod/database")
+
+    async def work() -> None:
+        ledger = await open_ledger(store)
+        await ledger.intend([Put(rows.scope(str(nested)))])
+        asked = len(bucket.reads(store))
+        assert store.stored_kind(nested) is ScopeKind.NESTED
+        assert store.siblings(nested) == ["database"]
+        assert len(bucket.reads(store)) == asked, "what is open here needs no request"
+        assert store.stored_kind(nested.child("deeper")) is None
+        end(ledger)
+
+    asyncio.run(work())
+    assert bucket.store().stored_kind(nested) is ScopeKind.NESTED
+    assert store.stored_kind(nested) is ScopeKind.NESTED
+
+
+def test_a_test_scope_leaves_nothing(bucket: Bucket) -> None:
+    run(bucket.store(), "a")
+    before = bucket.objects.bodies()
+    store = bucket.store()
+    run(store, *(f"r{number}" for number in range(80)), path=TEST, kind=ScopeKind.TEST)
+    assert bucket.objects.bodies() != before
+    store.forget(TEST)
+    assert bucket.objects.bodies() == before
+    assert store.owners() == ["my-app", "my-app/prod"]
+
+
+def test_forgetting_that_is_cut_off_leaves_a_journal(bucket: Bucket) -> None:
+    run(bucket.store(), *(f"r{number}" for number in range(80)), path=TEST, kind=ScopeKind.TEST)
+    whole = bucket.objects.bodies()
+    run(bucket.store(), "late", path=TEST, kind=ScopeKind.TEST)
+
+    class CutOff(Exception):
+        pass
+
+    class Scissors(Gated):
+        left = 0
+
+        def delete(self, key: str) -> None:
+            if not self.left:
+                raise CutOff
+            self.left -= 1
+            super().delete(key)
+
+    assert any("/snapshots/" in key for key in whole)
+    cut = 0
+    while True:
+        scissors = Scissors(bucket.objects)
+        scissors.left = 1
+        store = ObjectStore(scissors, bucket.root, "c" * 32, prefix="team/", limits=QUICK)
+        try:
+            store.forget(TEST)
+        except CutOff:
+            cut += 1
+            assert isinstance(bucket.store().read_fold(TEST), Fold)
+        else:
+            break
+    assert cut > 3
+
+
+def test_a_snapshot_that_was_edited_is_named(bucket: Bucket) -> None:
+    run(bucket.store(), *(f"r{number}" for number in range(150)))
+    (key,) = [key for key in bucket.objects.bodies() if "/snapshots/" in key]
+    found = bucket.objects.get(key)
+    assert found is not None
+    bucket.objects.replace(key, found.body.replace(b"my-app", b"my-apq", 1), found.etag)
+    with pytest.raises(StateInvalid) as damage:
+        bucket.store().read_fold(PROD)
+    assert key in damage.value.message
+    with pytest.raises(StateInvalid):
+        run(bucket.store(), "a")
+
+
+def test_a_record_that_is_missing_is_named(bucket: Bucket) -> None:
+    run(bucket.store(), "a", "b", "c")
+    key = "team/my-app/prod/journal/0000000000000003.json"
+    bucket.objects.delete(key)
+    with pytest.raises(StateInvalid, match="the journal is damaged") as damage:
+        bucket.store().read_fold(PROD)
+    assert key in damage.value.message
+
+
+def test_what_a_bucket_holds_beside_records_is_passed_over(bucket: Bucket) -> None:
+    run(bucket.store(), "a")
+    for name in ("notes.txt", "1.json", "00000000000000x1.json", "0000000000000001.json.bak"):
+        bucket.objects.create(f"team/my-app/prod/journal/{name}", b"not ours")
+    assert list(bucket.store().read_fold(PROD).resources) == [f"{PROD}/a"]
+
+
+@pytest.mark.slow
+def test_a_store_that_ignores_conditions_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    from alchemy.errors import Refused
+    from alchemy.testing.s3 import Fault
+
+    with Server() as server:
+        settings = BucketSettings(
+            endpoint=server.endpoint, bucket="state", access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY
+        )
+        server.faults.add(Fault("ignore-conditions"))
+        with pytest.raises(Refused, match="cannot hold state"):
+            run(bucket_store(settings, tmp_path, "a" * 32), "a")
+        server.faults.clear()
+        run(bucket_store(settings, tmp_path, "b" * 32), "a")
+        assert list(bucket_store(settings, tmp_path).read_fold(PROD).resources) == [f"{PROD}/a"]
