@@ -20,7 +20,7 @@ from alchemy.operations import migrating
 from alchemy.operations.imports.leftover import flat_state_line
 from alchemy.settings import Options
 from alchemy.store.files import Files
-from alchemy.store.keyfiles import open_ring
+from alchemy.store.keyfiles import open_or_create_ring, open_ring
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
@@ -290,6 +290,18 @@ def test_without_the_password_nothing_is_begun(desk: Desk, password: str | None)
     with pytest.raises(UsageError, match=r"\.json: /"):
         desk.migrate(source, password=password)
     assert not desk.root.exists()
+
+
+def test_without_a_password_of_ours_nothing_is_begun_either(desk: Desk) -> None:
+    migration = desk.prepare(desk.tree())
+    for password, before in ((None, ""), ("new-horse", "old-horse")):
+        if before:
+            open_or_create_ring(desk.store, "shop", before)
+        with pytest.raises(UsageError, match=r"keys\.json"):
+            asyncio.run(
+                migrating.migrate(desk.store, migration, Options(), source_password=PASSWORD, password=password)
+            )
+        assert not (desk.root / "shop/prod").exists()
 
 
 # -- twice, and interrupted -----------------------------------------------------------------------------------------

@@ -203,6 +203,7 @@ async def migrate(
     store.prepare()
     if migration.kind is ScopeKind.STAGE:
         store.ensure_application(owner)
+    ring = _ring(store, owner.app, password) if opened else None
     ledger = await Ledger.open(
         store,
         owner,
@@ -218,7 +219,6 @@ async def migrate(
     try:
         if not migration.before:
             _refuse_rows(plan, ledger.fold)  # again, now that nobody else writes
-            ring = _ring(store, owner.app, password) if opened else None
             rows = _rows(migration, ledger.fold, ledger.run, store.clock.now(), ring, opened)
             ledger.backup("before a migration")
             await ledger.intend([*_scope_ops(migration, ledger.fold, ledger.run, store.clock.now()), *map(Put, rows)])
