@@ -109,7 +109,11 @@ class Journal:
                 path = self._layout.epoch(self._owner, loaded.last)
                 problem = f"its last {loaded.torn} bytes are torn: a run died writing them"
                 found.append(self._sound.finding(path, self._owner, problem, "run deploy again", error=False))
-        return [*found, *self._views(fold, views), *(self._names(fold) if fold else ())]
+        told = {one.file for one in found if one.severity == "error"}
+        looked = [
+            one for one in self._views(fold, views) if one.file not in told
+        ]  # of a link nothing more is to be said
+        return [*found, *looked, *(self._names(fold) if fold else ())]
 
     def _of_journal(self, problem: str, way_out: str) -> Finding:
         return self._sound.finding(self._layout.journal(self._owner), self._owner, problem, way_out)
@@ -126,7 +130,10 @@ class Journal:
 
     def _lost(self, fold: Fold) -> Iterator[Finding]:
         bare = "/" not in self._owner and not self._files.exists(self._layout.journal(self._owner))
-        lost = None if bare else lost_records(self._files, self._layout, fold, thorough=True)
+        try:
+            lost = None if bare else lost_records(self._files, self._layout, fold, thorough=True)
+        except AlchemyError:  # a directory of views that is a link: told by itself
+            return
         if lost is not None:
             file = lost.file if isinstance(lost, JournalInvalid) else self._layout.journal(self._owner)
             yield self._sound.finding(file, self._owner, lost.message, self._rebuild(lost))
@@ -151,7 +158,7 @@ class Journal:
             if found is None:
                 if not self._busy:
                     yield self._sound.finding(path, self._owner, "it is missing", rewrite, error=False)
-            elif found.problem and found.data:
+            elif found.problem:
                 yield self._damaged(path, found.problem, found.line, rewrite)
             elif found.key and place_of(self._layout, found.key) != path:
                 whose = safe_text(found.key.strip("\0").replace("\0", " of generation "), 200)
