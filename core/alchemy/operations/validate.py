@@ -108,11 +108,13 @@ class Journal:
             if loaded.torn and not any(one.file == f"{self._owner}/journal" for one in found):
                 path = self._layout.epoch(self._owner, loaded.last)
                 problem = f"its last {loaded.torn} bytes are torn: a run died writing them"
-                found.append(self._sound.finding(path, self._owner, problem, "run deploy again", error=False))
-        told = {one.file for one in found if one.severity == "error"}
-        looked = [
-            one for one in self._views(fold, views) if one.file not in told
-        ]  # of a link nothing more is to be said
+                found.append(
+                    self._sound.finding(
+                        path, self._owner, problem, "the next `alchemy deploy` goes on before them", error=False
+                    )
+                )
+        errors = {one.file for one in found if one.severity == "error"}  # of a link nothing more is to be said
+        looked = [one for one in self._views(fold, views) if one.file not in errors]
         return [*found, *looked, *(self._names(fold) if fold else ())]
 
     def _of_journal(self, problem: str, way_out: str) -> Finding:
