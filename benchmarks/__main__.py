@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: the table; with --counts the promises that `make test` checks."""
+"""`python -m benchmarks`: the table, and what the store alone costs; with --counts the promises `make test` checks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.counts import check
 from benchmarks.cycles import Cycle, npm, ours, rows, terraform
 from benchmarks.measure import HEAD
+from benchmarks.store import report
 
 SMALL = 100  # peers are measured up to here without being asked: Terraform takes minutes for a thousand
 
@@ -55,6 +56,7 @@ def main() -> int:
                 failed = failed or row.failed
                 sys.stdout.write(f"{row}\n")
                 sys.stdout.flush()
+    report()
     return 1 if failed else 0
 
 

@@ -1,6 +1,6 @@
-"""The same resources deployed through a store that counts its file operations; prints them as JSON when it is done.
+"""The same resources deployed through a store that counts: file operations, or with BENCH_STORE=bucket requests.
 
-Run as its own process by `counts`.
+Run as its own process by `counts`; prints JSON when it is done.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,14 +24,20 @@ from alchemy.settings import Options
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
+from alchemy.store.objects.port import Found, Listed
+from alchemy.store.objects.store import ObjectStore
 from alchemy.store.store import Store
+from alchemy.testing.objects import MemoryObjects
 from benchmarks import program
+
+STAGE = "bench/bench"
 
 
 class Counting(Files):
     """Counts what changes something, the journal's own part apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -63,23 +70,80 @@ class Counting(Files):
         self._count("replaces", path)
         super().replace(path, data, durable=durable)
 
+    def remove(self, path: Path) -> None:
+        if self.exists(path):
+            self._count("removes", path)
+        super().remove(path)
+
 
 def no_cloud(store: Store, options: Options) -> NoReturn:
     raise AssertionError("a resource that does nothing needs no cloud")
 
 
-async def deploy(files: Counting) -> None:
-    strategy = "sequential" if os.environ.get("BENCH_MODE") == "sequential" else "parallel"
-    options = Options(destroy_strategy=strategy)
-    root = Path(os.environ["ALCHEMY_STATE_DIR"])
-    store = LocalStore(Layout(root), os.urandom(16).hex(), files)
+async def run(store: Store) -> None:
+    """The program on that store."""
+    options = Options(destroy_strategy="sequential" if os.environ.get("BENCH_MODE") == "sequential" else "parallel")
     session = Session(store, os.environ.get("BENCH_PHASE", "up"), options, no_cloud, None, "nowhere")
-    path = ScopePath.parse("bench/bench")
-    async with Opening(lambda: open_owner(session, path, ScopeKind.STAGE, options)):
+    async with Opening(lambda: open_owner(session, ScopePath.parse(STAGE), ScopeKind.STAGE, options)):
         await program.declare()
 
 
+class Requests:
+    """A bucket that counts what is asked of it."""
+
+    def __init__(self, bucket: MemoryObjects) -> None:
+        self.counts: Counter[str] = Counter()
+        self._bucket = bucket
+
+    @property
+    def place(self) -> str:
+        return self._bucket.place
+
+    def create(self, key: str, body: bytes) -> str:
+        self.counts["create"] += 1
+        return self._bucket.create(key, body)
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        self.counts["replace"] += 1
+        return self._bucket.replace(key, body, etag)
+
+    def get(self, key: str) -> Found | None:
+        self.counts["get"] += 1
+        return self._bucket.get(key)
+
+    def list(self, prefix: str, *, after: str = "") -> Sequence[Listed]:
+        self.counts["list"] += 1
+        return self._bucket.list(prefix, after=after)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        self.counts["list"] += 1
+        return self._bucket.folders(prefix)
+
+    def delete(self, key: str) -> None:
+        self.counts["delete"] += 1
+        self._bucket.delete(key)
+
+
+def in_a_bucket(root: Path) -> Iterator[Counter[str]]:
+    """The four steps, one after the other, heartbeats apart."""
+    bucket = MemoryObjects()
+    for phase, drop in (("up", ""), ("up", ""), ("up", "1"), ("destroy", "1")):
+        os.environ |= {"BENCH_PHASE": phase, "BENCH_DROP": drop}
+        requests = Requests(bucket)
+        asyncio.run(run(ObjectStore(requests, root, os.urandom(16).hex(), beats=bucket)))
+        yield requests.counts
+
+
+def main() -> None:
+    root = Path(os.environ["ALCHEMY_STATE_DIR"])
+    if os.environ.get("BENCH_STORE") == "bucket":
+        found: object = list(in_a_bucket(root))
+    else:
+        files = Counting(root)
+        asyncio.run(run(LocalStore(Layout(root), os.urandom(16).hex(), files)))
+        found = files.counts
+    sys.stdout.write(json.dumps(found))
+
+
 if __name__ == "__main__":
-    files = Counting()
-    asyncio.run(deploy(files))
-    sys.stdout.write(json.dumps(files.counts))
+    main()

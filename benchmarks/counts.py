@@ -1,4 +1,4 @@
-"""Counts instead of times, so that they hold on any machine: records, syncs, writes and loaded modules.
+"""Counts instead of times, so that they hold on any machine: records, syncs, writes, requests and loaded modules.
 
 `make test` runs this. Each line is a promise; one that does not hold ends the process with 1.
 """
@@ -38,6 +38,8 @@ def check() -> int:
     promise = Promises()
     for mode in ("sequential", "parallel"):
         _check_writes(mode, promise)
+        _check_requests(mode, promise)
+    _check_nothing_written(promise)
     _check_modules(promise)
     if promise.broken:
         sys.stdout.write(f"{promise.broken} of the counts above are not as promised\n")
@@ -48,6 +50,7 @@ def _check_writes(mode: str, promise: Promises) -> None:
     small, big = (list(_cycle(mode, n)) for n in (N // 4, N))
     first, again, less, gone = big
     most = 2 * N + 3 if mode == "sequential" else N // 4
+    promise(f"{mode}: rows and drops in the journal a resource", round(first["ops"] / N, 2), 2.05)
     promise(f"{mode}: records to deploy {N}", first["records"], most)
     promise(f"{mode}: bytes of journal a resource", round(first["bytes"] / N), 2500)
     promise(f"{mode}: records to deploy {N} again", again["records"], 2, 2)
@@ -83,7 +86,35 @@ def _cycle(mode: str, n: int) -> Iterator[dict[str, int]]:
             counts: dict[str, int] = {"journal syncs": 0, "journal writes": 0, "replaces": 0}
             counts |= json.loads(_python(["-m", "benchmarks.counted"], given))
             data = (journal / f"{number:06d}.jsonl").read_bytes()
-            yield {**counts, "records": data.count(b"\n"), "bytes": len(data)}
+            ops = data.count(b'{"op":"put"') + data.count(b'{"op":"drop"')
+            yield {**counts, "records": data.count(b"\n"), "bytes": len(data), "ops": ops}
+
+
+def _check_requests(mode: str, promise: Promises) -> None:
+    """Of a bucket: deletions are of records that a snapshot made superfluous, they cost nothing and nobody waits."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        given = {"BENCH_N": str(N), "BENCH_MODE": mode, "BENCH_STORE": "bucket", "ALCHEMY_STATE_DIR": place}
+        steps: list[dict[str, int]] = json.loads(_python(["-m", "benchmarks.counted"], given))
+    changed = N + N // 10 + (N - N // 10)
+    asked = sum(sum(step.values()) - step.get("delete", 0) for step in steps)
+    promise(f"{mode}: requests to a bucket a changed resource", round(asked / changed, 2), 2)
+    promise(f"{mode}: with deletions", round(sum(sum(step.values()) for step in steps) / changed, 2), 2.6)
+    promise(f"{mode}: requests to deploy {N} again", sum(steps[1].values()), 20)
+
+
+def _check_nothing_written(promise: Promises) -> None:
+    """Of a deploy that changes nothing: one new file, the run's own, and no other is touched."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as place:
+        root = Path(place) / ".alchemy"
+        given = {"BENCH_N": str(N), "ALCHEMY_STATE_DIR": str(root)}
+        seen: list[dict[Path, tuple[int, int, int]]] = []
+        for _ in range(2):
+            _python([str(HERE / "program.py")], given, place)
+            files = {path: path.stat() for path in root.rglob("*") if path.is_file()}
+            seen.append({path: (found.st_ino, found.st_size, found.st_mtime_ns) for path, found in files.items()})
+        before, after = seen
+        promise("files that a deploy without changes makes", len(after.keys() - before.keys()), 1, 1)
+        promise("files that it changes or removes", sum(after.get(path) != was for path, was in before.items()), 0)
 
 
 def _check_modules(promise: Promises) -> None:

@@ -1,7 +1,7 @@
 """What is measured: BENCH_N resources that do nothing, declared one by one or all at once, in one stage.
 
-BENCH_MODE is `sequential` or `parallel`, BENCH_DROP leaves every tenth out, BENCH_PHASE is `up` or `destroy`,
-BENCH_MODULES names a file that gets the modules loaded at the end.
+BENCH_MODE is `sequential`, `parallel` or `ten` (at a time), BENCH_DROP leaves every tenth out, BENCH_PHASE is `up` or
+`destroy`, BENCH_MODULES names a file that gets the modules loaded at the end.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from alchemy import Context, Outputs, Resource, alchemy, output
@@ -39,9 +40,17 @@ class Item(Resource, kind="bench:Item"):
 
 
 async def declare() -> None:
-    one_by_one = os.environ.get("BENCH_MODE") == "sequential"
+    mode = os.environ.get("BENCH_MODE")
+    n = int(os.environ["BENCH_N"])
+    if mode == "ten":
+        await asyncio.gather(*(declare_some(range(first, n, 10), one_by_one=True) for first in range(10)))
+    else:
+        await declare_some(range(n), one_by_one=mode == "sequential")
+
+
+async def declare_some(numbers: Iterable[int], *, one_by_one: bool) -> None:
     drop = bool(os.environ.get("BENCH_DROP"))
-    for number in range(int(os.environ["BENCH_N"])):
+    for number in numbers:
         if drop and number % 10 == 9:
             continue
         item = Item(f"r{number}", title=f"item-{number}", size=3 + number % 7, enabled=number % 2 == 0, note="x" * 40)
