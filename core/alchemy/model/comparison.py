@@ -17,6 +17,7 @@ from alchemy.model.masking import MASKED, Sealed, comparable, masked
 from alchemy.model.records import Drop, Op, Put, Reserve
 from alchemy.model.values import ResourceState, ScopeState, Status
 
+UNSURE = frozenset([Status.CREATING, Status.REPLACING, Status.DELETING])  # whether its object exists is not known
 _UNSAID = frozenset(["verify", "run", "updated_at"])  # who wrote it last: no difference
 _SHOWN = (
     *("status", "kind", "physical_name", "generation", "depends_on", "adopted", "protect", "retain", "kept"),
@@ -96,19 +97,20 @@ def go_back(now: Fold, then: Fold, subject: str) -> Rows:
     """The rows of then, except where something is under way that then did not know."""
     mine = {key: row for key, row in now.resources.items() if inside(key, subject)}
     wanted = {key: row for key, row in then.resources.items() if inside(key, subject)}
-    known = {row.token for row in mine.values()}
+    by_token = {row.token: row for row in mine.values()}
     found: dict[str, ResourceState] = {}
     unfinished: list[str] = []
     for key, row in wanted.items():
-        before = mine.get(key)
+        before, known = mine.get(key), by_token.get(row.token)
         if row.former:  # still waiting; or current again, by an earlier restore; else its deletion was confirmed since
-            found |= {key: before} if before else {key: row} if row.token in known else {}
-        elif before is None:
-            found[key] = row
-        elif before.token == row.token:  # the same creation: what is known of its end stays known
-            began = row.status in (Status.CREATING, Status.REPLACING)
-            found[key] = before if began else _in_doubt(before, row)
-        elif before.status is Status.READY:
+            found |= {key: before} if before else {key: row} if known else {}
+            continue
+        if known is not None:
+            row = _as_known(known, row)
+        elif row.status in UNSURE:  # its end was known since: what became of it is what is there now
+            found |= {key: before} if before else {}
+            continue
+        if before is None or before.token == row.token or before.status not in UNSURE:
             found[key] = row
         elif before.status is Status.REPLACING and before.physical_name != row.physical_name:
             # Beside the object of then: it is looked for, and deleted, like any incarnation that was replaced.
@@ -126,19 +128,20 @@ def go_back(now: Fold, then: Fold, subject: str) -> Rows:
         if row.former:
             again = row.token in tokens or (row.kind, row.physical_name) in names
             found |= {} if again else {key: row}
-        elif row.status is not Status.READY:
+        elif row.status in UNSURE:
             found[key] = row
             unfinished.append(key)
     return Rows(found, tuple(sorted(unfinished)))
 
 
-def _in_doubt(before: ResourceState, row: ResourceState) -> ResourceState:
-    """The object still has what it was updated to since: going back is an update that nobody has made yet."""
-    if row.status is not Status.READY or (
-        before.verify and before.pending == row.props
-    ):  # nobody has looked since then
+def _as_known(known: ResourceState, row: ResourceState) -> ResourceState:
+    """The same creation, `known` by now: how it ended stays known, and what it was updated to, the object has."""
+    if row.status in (Status.CREATING, Status.REPLACING):
+        return replace(known, former=False)
+    taken_back = known.verify and known.pending == row.props  # an earlier restore, and nobody has looked since
+    if row.status is not Status.READY or taken_back:
         return row
-    has = [props for props in (before.pending, before.props) if props is not None and props != row.props]
+    has = [props for props in (known.pending, known.props) if props is not None and props != row.props]
     return replace(row, status=Status.UPDATING, pending=has[0]) if has else row
 
 
