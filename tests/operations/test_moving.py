@@ -308,6 +308,14 @@ def test_an_application_that_is_not_whole_yet_is_closed_to_runs(places: Places) 
     refuse_moved(places.files())
 
 
+def test_a_bucket_that_lost_what_was_moved_there_is_not_believed(places: Places) -> None:
+    places.move()
+    places.objects = Mortal(MemoryObjects())
+    with pytest.raises(Refused, match="and shop is not there") as caught:
+        places.move()
+    assert "moved.json" in caught.value.hint
+
+
 def test_somebody_elses_unfinished_move_is_not_taken_over(places: Places, tmp_path: Path) -> None:
     places.objects.left = 5
     with pytest.raises(AlchemyError):

@@ -54,12 +54,20 @@ def prepare_move(source: Store, target: Store) -> Move:
                 f"the state of {safe_text(source.place)} was moved to {safe_text(moved.place, 300)} already",
                 hint="move it from there",
             )
-        return Move(source, target, moved.apps, _owners_of(target, moved.apps), begun=True, decided=True)
-    owners = tuple(source.owners())
-    apps = tuple(dict.fromkeys(owner.split("/")[0] for owner in owners))
+        owners = _owners_of(target, moved.apps)
+        missing = [app for app in moved.apps if app not in owners]
+        if missing:
+            raise Refused(
+                f"{safe_text(source.place)} was moved to {safe_text(moved.place, 300)}, and {missing[0]} is not there",
+                hint=f"somebody removed it: bring it back there, or remove {MOVED} in {safe_text(source.place)}, "
+                "whose copy is as old as that file",
+            )
+        return Move(source, target, moved.apps, owners, begun=True, decided=True)
+    all_owners = tuple(source.owners())
+    apps = tuple(dict.fromkeys(owner.split("/")[0] for owner in all_owners))
     if not apps:
         raise Refused(f"{safe_text(source.place)} holds no state", hint="nothing has to be moved")
-    move = Move(source, target, apps, owners)
+    move = Move(source, target, apps, all_owners)
     _look_at_source(move)
     _look_at_target(move)
     return move
