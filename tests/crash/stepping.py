@@ -26,7 +26,7 @@ from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from alchemy.store.store import Store
-from tests.crash import program
+from tests.crash import mending, program
 from tests.crash.runs import CORE, PROD
 
 DEAD = -signal.SIGKILL
@@ -109,9 +109,10 @@ def run(order: dict[str, Any], answer: int) -> NoReturn:
     """In the forked child."""
     code = 1
     files = Dying(order.pop("die_at"))
+    act = order.pop("act")
     try:
         os.environ.update(order)
-        asyncio.run(deploy(files))
+        asyncio.run(mending.ACTS[act](files) if act else deploy(files))
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -149,9 +150,11 @@ class Stepper:
                 text=True,
             )
 
-    def deploy(self, root: Path, url: str, *, die_at: int = -1, phase: str = "up", **settings: str) -> tuple[int, int]:
-        """(exit code, places where it could have died)."""
-        order: dict[str, Any] = {"ALCHEMY_STATE_DIR": str(root), "ITEMS_URL": url, "ITEMS_PHASE": phase}
+    def deploy(
+        self, root: Path, url: str, *, die_at: int = -1, phase: str = "up", act: str = "", **settings: str
+    ) -> tuple[int, int]:
+        """(exit code, places where it could have died). `act`: one of `mending` instead of a deploy."""
+        order: dict[str, Any] = {"ALCHEMY_STATE_DIR": str(root), "ITEMS_URL": url, "ITEMS_PHASE": phase, "act": act}
         order |= {f"ITEMS_{name.upper()}": value for name, value in settings.items()}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
