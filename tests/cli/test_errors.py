@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -267,3 +268,28 @@ def test_run_with_python_it_narrates_unless_it_is_quiet(tmp_path: Path) -> None:
     text = program.read_text().replace('stage="prod"', 'stage="prod", quiet=True')
     program.write_text(text)
     assert python(program.name, cwd=tmp_path).err == ""
+
+
+@pytest.mark.parametrize("harm", ["gone", "emptied", "cut"])
+def test_a_journal_that_cannot_be_read_never_shows_as_an_empty_scope(tmp_path: Path, harm: str) -> None:
+    lamps(tmp_path, 'Lamp("hall")')
+    assert alchemy("deploy", cwd=tmp_path).code == 0
+    journal = tmp_path / ".alchemy/house/prod/journal"
+    epoch = journal / "000001.jsonl"
+    if harm == "gone":
+        shutil.rmtree(journal)
+    else:
+        epoch.write_bytes(epoch.read_bytes()[: 0 if harm == "emptied" else -300])
+    commands = [["list"], ["list", "house"], ["list", "house/prod"], ["inspect", "house/prod"], ["state", "house/prod"]]
+    for command in [*commands, ["logs", "house/prod"], ["logs", "house/prod", "--json"], ["validate"]]:
+        done = alchemy("scope", *command, cwd=tmp_path)
+        assert done.code == 4, (command, done)
+        assert "house/prod" in done.err + done.out
+        assert "journal" in done.err + done.out
+        assert "0 resources" not in done.out
+        quiet_about_itself(done)
+    listed = alchemy("scope", "list", cwd=tmp_path)
+    assert "corrupt" in listed.out
+    assert "next: " in listed.err
+    shown = json.loads(alchemy("scope", "list", "--json", cwd=tmp_path).out)
+    assert {scope["path"]: scope["resources"] for scope in shown["scopes"]} == {"house": None, "house/prod": None}

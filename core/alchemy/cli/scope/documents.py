@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from alchemy.cli.scope.subject import lock_of, state_word
+from alchemy.cli.scope.subject import lock_of, state_word, unread
 from alchemy.model.events import Entry
 from alchemy.model.locks import LockView
 from alchemy.operations.shapes import (
@@ -62,7 +62,7 @@ def scope(view: View, node: ScopeNode) -> dict[str, Any]:
         "kind": str(node.kind),
         "state": state_word(node),
         "problem": node.problem,
-        "resources": node.total,
+        "resources": None if unread(view, node.path) else node.total,
         "target": row.target.to_json() if row and row.target else None,
         "created_at": row.created_at if row else "",
         "updated_at": row.updated_at if row else "",

@@ -10,7 +10,7 @@ from alchemy.cli.failures import Ended
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
-from alchemy.cli.scope.subject import find, health_cell, lock_of, look, mark, problems
+from alchemy.cli.scope.subject import find, health_cell, held, lock_of, look, mark, problems
 from alchemy.cli.terminal import ago, counted, duration, moment, size
 from alchemy.cli.tones import line
 from alchemy.cli.wording import count_words, short_kind, value_text
@@ -86,7 +86,7 @@ def _scope(page: Page, view: View, node: ScopeNode, now: float) -> None:
         field(page, "", (f"{subject}: {problem}", "bad"))
     field(page, "lock", *_lock(lock_of(view, node.path) or lock_of(view, node.owner), node.path))
     below = f", {counted(len(node.children), 'scope')} below" if node.children else ""
-    field(page, "holds", counted(node.total, "resource") + below)
+    field(page, "holds", held(view, node) + below)
     if node.row:
         if node.row.target:
             field(page, "target", str(node.row.target))

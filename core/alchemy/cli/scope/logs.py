@@ -12,7 +12,7 @@ from alchemy.cli import wording
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, end_quietly_when_nobody_reads, show_json
 from alchemy.cli.scope import documents
-from alchemy.cli.scope.subject import find_scope, look, mark
+from alchemy.cli.scope.subject import find_scope, look, mark, tell_unread, unread
 from alchemy.cli.terminal import Signs, ago, clock, duration, signs
 from alchemy.cli.tones import Line, coloured, joined, line
 from alchemy.errors import UsageError
@@ -49,7 +49,10 @@ EVENTS = 1000  # newest, without --follow
 @as_json
 @shared
 def logs(given: Given, scope: str, run: str, follow: bool, json_: bool) -> None:
-    """Show the runs of SCOPE, then the events of one run, also while it goes on in another process."""
+    """Show the runs of SCOPE, then the events of one run, also while it goes on in another process.
+
+    Exit code 4 when the journal cannot be read to its end: what can be read is shown.
+    """
     workspace, view = look(given)
     owner = find_scope(view, scope).owner
     runs = view.runs.get(owner, ())
@@ -72,10 +75,11 @@ def logs(given: Given, scope: str, run: str, follow: bool, json_: bool) -> None:
                 "events": [documents.event(entry) for entry in events],
             }
         )
-        return
-    if not runs and not given.quiet:
-        sys.stderr.write(f"no runs of {owner} yet\n")
-    _show(given, view, owner, runs, events)
+    else:
+        if not runs and not given.quiet and not unread(view, owner):
+            sys.stderr.write(f"no runs of {owner} yet\n")
+        _show(given, view, owner, runs, events)
+    tell_unread(view, owner)
 
 
 def _show(given: Given, view: View, owner: str, runs: tuple[RunSummary, ...], events: list[Entry]) -> None:

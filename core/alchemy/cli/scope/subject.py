@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
+from alchemy.cli.failures import Ended
 from alchemy.cli.options import Given
-from alchemy.cli.terminal import Signs, ago
+from alchemy.cli.terminal import Signs, ago, counted
 from alchemy.cli.tones import Line, line
 from alchemy.errors import InvalidName, UsageError
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath, check_id
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
-from alchemy.operations.shapes import Health, ResourceNode, ScopeNode, View
+from alchemy.operations.shapes import Finding, Health, ResourceNode, ScopeNode, View
 from alchemy.operations.workspace import Workspace
 
 _HEALTH_TONES = {
@@ -97,6 +100,34 @@ def problems(view: View, path: str) -> list[tuple[str, str]]:
         and node.health in (Health.CORRUPT, Health.EDITED)
         and (subject == path or subject.startswith(f"{path}/") or not path)
     ]
+
+
+def unread(view: View, path: str) -> list[Finding]:
+    """Of the journals in `path` and below, and of the one it is in, those that cannot be read."""
+    node = view.scopes.get(path)
+    owner = node.owner if node else path
+    journals = {f"{found.scope}/journal": found for found in view.findings if found.severity == "error"}
+    return [
+        found
+        for file, found in journals.items()
+        if found.file == file and (found.scope == owner or found.scope.startswith(f"{path}/") or not path)
+    ]
+
+
+def tell_unread(view: View, *paths: str) -> None:
+    """On stderr, and the end with 4 when there is one."""
+    found = {one.file: one for path in paths for one in unread(view, path)}
+    for one in found.values():
+        sys.stderr.write(f"{safe_text(one.scope)}: {safe_text(one.problem)}\n  next: {safe_text(one.way_out)}\n")
+    if found:
+        raise Ended(4)
+
+
+def held(view: View, node: ScopeNode) -> str:
+    """How many resources are in it, as far as that can be told."""
+    if not unread(view, node.path):
+        return counted(node.total, "resource")
+    return f"{counted(node.total, 'resource')} and unknown ones" if node.total else "resources unknown"
 
 
 def mark(signs: Signs, outcome: str) -> Line:

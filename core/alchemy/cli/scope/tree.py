@@ -9,8 +9,7 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Branch, Page, show_json
 from alchemy.cli.scope import documents
-from alchemy.cli.scope.subject import find_scope, health_cell, lock_cell, lock_of, look
-from alchemy.cli.terminal import counted
+from alchemy.cli.scope.subject import find_scope, health_cell, held, lock_cell, lock_of, look, tell_unread
 from alchemy.cli.tones import line
 from alchemy.cli.wording import short_kind
 from alchemy.operations.shapes import ResourceNode, ScopeNode, View
@@ -21,7 +20,10 @@ from alchemy.operations.shapes import ResourceNode, ScopeNode, View
 @as_json
 @shared
 def tree(given: Given, scope: str | None, json_: bool) -> None:
-    """Show the tree of scopes and resources, from SCOPE down, with state and locks."""
+    """Show the tree of scopes and resources, from SCOPE down, with state and locks.
+
+    Exit code 4 when a journal in it cannot be read: what it holds is unknown then.
+    """
     _, view = look(given)
     tops = (find_scope(view, scope).path,) if scope is not None else view.applications
     if json_:
@@ -34,18 +36,23 @@ def tree(given: Given, scope: str | None, json_: bool) -> None:
                 "resources": [documents.resource(node) for node in resources],
             }
         )
-        return
-    if not tops and not given.quiet:
-        sys.stderr.write(f"no scopes in {view.root}; `alchemy deploy` makes the first one\n")
-    page = Page(plain=given.plain)
-    page.tree([branch(view, view.scopes[path]) for path in tops])
-    page.show()
+    else:
+        if not tops and not given.quiet:
+            sys.stderr.write(f"no scopes in {view.root}; `alchemy deploy` makes the first one\n")
+        page = Page(plain=given.plain)
+        page.tree([branch(view, view.scopes[path]) for path in tops])
+        page.show()
+    tell_unread(view, *tops)
 
 
 def branch(view: View, node: ScopeNode) -> Branch:
     name = line((node.path.rpartition("/")[2], "title"))
-    held = line((counted(node.total, "resource"), "dim"))
-    cells = (line((str(node.kind), "dim")), held, health_cell(node), lock_cell(lock_of(view, node.path)))
+    cells = (
+        line((str(node.kind), "dim")),
+        line((held(view, node), "dim")),
+        health_cell(node),
+        lock_cell(lock_of(view, node.path)),
+    )
     made = Branch(name, cells)
     made.below += [branch(view, view.scopes[path]) for path in node.children if path in view.scopes]
     made.below += [_leaf(view.resources[address]) for address in node.resources if address in view.resources]
