@@ -78,6 +78,8 @@ def view_line(situation: Situation) -> str:
         return command_line(situation, "scope", "logs", situation.owner or subject, *run)
     if tab == "locks":
         return command_line(situation, "scope", "locks")
+    if tab == "health":
+        return command_line(situation, "scope", "validate", subject)
     if tab == "backups":
         return command_line(situation, "scope", "backups", situation.owner or subject)
     return command_line(situation, "scope", "inspect", subject)

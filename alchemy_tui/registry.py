@@ -106,6 +106,7 @@ ACTIONS: tuple[Action, ...] = (
     _tab("deps", "Dependencies", "What it needs, and what needs it."),
     _tab("locks", "Locks", "Who holds what, and the evidence."),
     _tab("backups", "Backups", "The snapshots kept of this application, stage or test."),
+    _tab("health", "Health", "Every file of it, read and checked: what is damaged, and the way out."),
     # Find
     Action(
         "filter",

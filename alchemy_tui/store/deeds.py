@@ -12,6 +12,7 @@ from typing import Protocol
 from alchemy.operations.shapes import (
     BackupInfo,
     Comparison,
+    Finding,
     LockView,
     RestoreReport,
     UnlockReport,
@@ -31,6 +32,10 @@ class Deeds(Protocol):
         ...
 
     def explain(self, path: str) -> LockView: ...
+
+    def validate(self, scope: str) -> Sequence[Finding]:
+        """Of the scope and what is below it; "" of everything. Reads every file of it."""
+        ...
 
     def pin(self, scope: str, file: str, why: str | None) -> BackupInfo: ...
 
@@ -68,6 +73,11 @@ class Operations:
         from alchemy.operations import verdicts
 
         return verdicts.explain(self._store, path)
+
+    def validate(self, scope: str) -> Sequence[Finding]:
+        from alchemy.operations import validate
+
+        return validate.validate(self._store, scope or None)
 
     def pin(self, scope: str, file: str, why: str | None) -> BackupInfo:
         from alchemy.operations import backups

@@ -12,16 +12,18 @@ from textual.message import Message
 
 from alchemy.errors import AlchemyError
 from alchemy.model.events import Entry
-from alchemy.operations.shapes import BackupInfo, RunSummary
+from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary
 from alchemy_tui.present import lock as lock_words
 from alchemy_tui.present.backup import backups
 from alchemy_tui.present.document import document
 from alchemy_tui.present.event import entry_line
+from alchemy_tui.present.health import health
 from alchemy_tui.present.info import info
 from alchemy_tui.present.line import Line, Tone, line, wrap
 from alchemy_tui.present.links import links
 from alchemy_tui.present.run import summary_line
 from alchemy_tui.present.scene import Scene
+from alchemy_tui.store.deeds import Deeds
 from alchemy_tui.store.feed import Feed
 from alchemy_tui.store.source import Source
 from alchemy_tui.widgets.bars import TabBar
@@ -29,7 +31,7 @@ from alchemy_tui.widgets.lines import Lines
 
 T = TypeVar("T")
 Reader = Callable[[Callable[[], T]], Awaitable[T]]
-TABS = ("info", "state", "runs", "events", "deps", "locks", "backups")
+TABS = ("info", "state", "runs", "events", "deps", "locks", "backups", "health")
 _READING: list[Line] = [line(("Reading…", Tone.DIM))]
 
 
@@ -39,8 +41,10 @@ class Detail(Vertical):
     class TabShown(Message):
         """Another tab is open."""
 
-    def __init__(self, scene: Callable[[], Scene], source: Source, read: Reader[list[Line]]) -> None:
+    def __init__(self, scene: Callable[[], Scene], source: Source, deeds: Deeds, read: Reader[list[Line]]) -> None:
         super().__init__(id="detail")
+        self._deeds = deeds
+        self._checked: tuple[str, int, Sequence[Finding]] = ("", -1, ())  # of a scope, in a version of the view
         self._scene = scene
         self._source = source
         self._read = read
@@ -126,7 +130,9 @@ class Detail(Vertical):
     @work(group="detail", exclusive=True, exit_on_error=False)
     async def _load(self, scene: Scene, width: int, keep: bool) -> None:
         asked = (self.tab, self.subject, self.run)
-        work = {"state": self._state, "events": self._events, "backups": self._backups}[self.tab]
+        work = {"state": self._state, "events": self._events, "backups": self._backups, "health": self._health}[
+            self.tab
+        ]
         try:
             loaded = await self._read(work(scene, width))
         except (AlchemyError, OSError) as error:
@@ -164,6 +170,19 @@ class Detail(Vertical):
         def read() -> list[Line]:
             found: Sequence[BackupInfo] = self._source.backups(owner) if owner else ()
             return backups(scene, found, width)
+
+        return read
+
+    def _health(self, scene: Scene, width: int) -> Callable[[], list[Line]]:
+        """Everything is read, so once for each version of what is stored."""
+        node, subject = scene.node(self.subject), self.subject
+        where = node.state.scope if isinstance(node, ResourceNode) else subject
+        scope, version, found = self._checked
+
+        def read() -> list[Line]:
+            known = found if (scope, version) == (where, scene.view.version) else self._deeds.validate(where)
+            self._checked = (where, scene.view.version, known)
+            return health(scene, known, where, width)
 
         return read
 

@@ -13,6 +13,7 @@ from alchemy.operations.shapes import (
     BackupInfo,
     Comparison,
     FieldChange,
+    Finding,
     LockView,
     RestoreReport,
     RowChange,
@@ -79,6 +80,9 @@ class HandMadeDeeds:
     def explain(self, path: str) -> LockView:
         found = [lock for lock in self.source.world.locks if lock.path == path]
         return found[0] if found else LockView(path, Verdict.FREE, None)
+
+    def validate(self, scope: str) -> Sequence[Finding]:
+        return [one for one in self.source.world.findings if not scope or one.scope.startswith(scope)]
 
     def pin(self, scope: str, file: str, why: str | None) -> BackupInfo:
         self._do("pin", scope, file, why)

@@ -217,3 +217,16 @@ def test_hostile_names_stay_text_in_every_dialog() -> None:
             assert "\x1b" not in driver.text
 
     asyncio.run(driven())
+
+
+def test_health_names_the_file_and_the_way_out() -> None:
+    async def flow(driver: Driver) -> None:
+        driver.browse.scopes.go_to("shop/prod")
+        await driver.press("left_square_bracket")
+        await driver.sees("1 error")
+        assert "shop/prod/edge/state.json" in driver.text
+        assert "--fix writes it again" in driver.text
+        driver.browse.scopes.go_to("shop/dev")
+        await driver.sees("shop/dev is sound")
+
+    drive(flow)

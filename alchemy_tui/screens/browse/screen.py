@@ -71,7 +71,7 @@ class Browse(Screen[None]):
                         yield Static("/ ", id="filter-sign", markup=False)
                         yield Input(id="filter", compact=True, placeholder=FILTER)
                 yield Lines(id="peek")
-            yield Detail(self.scene, self.dashboard.source, self.dashboard.read)
+            yield Detail(self.scene, self.dashboard.source, self.dashboard.deeds, self.dashboard.read)
             yield Side(self.scene, self.dashboard.source, self.dashboard.read)
         yield CommandLog()
         yield HintBar()
