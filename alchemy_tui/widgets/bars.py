@@ -65,7 +65,7 @@ class TabBar(Drawn):
 
     def _visible(self) -> list[str]:
         tabs = list(self.tabs)
-        while len(tabs) > 1 and sum(len(tab) + 3 for tab in tabs) > self.size.width:
+        while len(tabs) > 1 and sum(len(tab) + 3 for tab in tabs) - 3 > self.size.width:
             tabs.pop(0 if tabs[0] != self._active and tabs.index(self._active) > len(tabs) // 2 else -1)
         return tabs
 
