@@ -17,8 +17,13 @@ import pytest
 
 from alchemy.errors import Refused
 from alchemy.model.locks import Verdict
+from alchemy.model.paths import ScopePath
 from alchemy.operations.unlocking import unlock
 from alchemy.operations.verdicts import explain
+from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.ledger import make_holder
+from alchemy.store.local import LocalStore
 from tests.crash.runs import chance
 from tests.operations.actor import actor_in, open_ledger, store_in
 from tests.operations.racing import PROD
@@ -107,3 +112,38 @@ def test_a_newcomer_that_opens_while_the_dead_are_tidied_is_not_turned_away(tmp_
         newcomer.join(10)
         assert len(opened) == 1, turn
         assert store_in(root).read_fold("my-app/prod").released
+
+
+class Overtaken(Files):
+    """An unlock opens the next epoch between the look and the claim of whoever has the lock by now."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.claims: list[str] = []
+
+    def create(self, path: Path, data: bytes) -> int:
+        if path.name == "000002.jsonl" and not self.claims:
+            self.claims.append(path.name)
+            store, scope = store_in(path.parents[2].parent), ScopePath.parse("my-app/prod")
+            journal = store.open_journal(
+                scope,
+                holder=lambda epoch: make_holder(store, scope, epoch, "unlock"),
+                ops=lambda fold: (),
+                body={"unlock": {"reason": "runner gone"}},
+                seen=1,
+            )
+            journal.close({"scope": str(scope), "outcome": "unlocked", "counts": {}, "failures": []})
+        return super().create(path, data)
+
+
+def test_a_newcomer_that_meets_the_epoch_of_an_unlock_opens_after_it(tmp_path: Path) -> None:
+    root = tmp_path / ".alchemy"
+    with actor_in(root) as dead:
+        dead.open("my-app/prod")
+        dead.kill()
+    files = Overtaken(root)
+    newcomer = LocalStore(Layout(root), "5e55" * 8, files)
+    ledger = asyncio.run(open_ledger(newcomer, "my-app/prod"))
+    assert files.claims
+    assert (ledger.epoch, ledger.failure) == (3, None)
+    ledger.close(outcome="done", counts={}, failures=[])

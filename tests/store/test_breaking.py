@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,14 +120,14 @@ def test_a_waiter_that_keeps_the_gate_gets_it(root: Path, peer: Peer) -> None:
 class Meanwhile(Files):
     """While the lock file is replaced, somebody else does something."""
 
-    def __init__(self, root: Path, act: object) -> None:
+    def __init__(self, root: Path, act: Callable[[], None]) -> None:
         super().__init__(root)
-        self.act = act
+        self.act: Callable[[], None] | None = act
 
     def replace(self, path: Path, data: bytes, *, durable: bool = False) -> None:
         if path.name == "prod.lock" and self.act:
             act, self.act = self.act, None
-            act()  # type: ignore[operator]
+            act()
         super().replace(path, data, durable=durable)
 
 
@@ -145,20 +145,27 @@ def test_a_holder_that_gives_it_back_at_that_moment_lets_nobody_in_who_would_be_
 
 
 @linux_only
-def test_a_taker_between_gate_and_lock_steps_back(root: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """He passed the gate before it was shut: what he takes is the file that is being replaced."""
+@pytest.mark.parametrize("path", ["my-app/prod", "my-app/prod/database"])
+def test_a_taker_between_gate_and_lock_steps_back(
+    root: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """He passed the gate before it was shut: what he takes, or shares, is the file that is being replaced."""
     import portalocker
 
     peer.hold("my-app/prod")
     real = portalocker.lock
     acted: list[str] = []
 
+    def give_back() -> None:
+        peer.ask("release")
+        go_on.set()
+        tried.wait(5)
+
     def lock(descriptor: int, flags: portalocker.LockFlags) -> None:
         name = os.readlink(f"/proc/self/fd/{descriptor}")
         if name.endswith("/prod.lock") and threading.current_thread().name == "taker" and not acted:
             acted.append(name)
-            shut = Meanwhile(root, lambda: (peer.ask("release"), go_on.set(), tried.wait(5)))
-            threading.Thread(target=unlock, args=(root,), kwargs={"files": shut}).start()
+            threading.Thread(target=unlock, args=(root,), kwargs={"files": Meanwhile(root, give_back)}).start()
             assert go_on.wait(5)
             real(descriptor, flags)
             tried.set()
@@ -168,12 +175,13 @@ def test_a_taker_between_gate_and_lock_steps_back(root: Path, peer: Peer, monkey
     go_on, tried = threading.Event(), threading.Event()
     monkeypatch.setattr(portalocker, "lock", lock)
     taken: list[Lease] = []
-    taker = threading.Thread(target=lambda: taken.append(take(root, "my-app/prod", timeout=5.0)), name="taker")
+    taker = threading.Thread(target=lambda: taken.append(take(root, path, timeout=5.0)), name="taker")
     taker.start()
     taker.join(10)
     assert acted
     assert taken[0].mine
-    taken[0].publish(holder("my-app/prod"))
+    assert peer.ask("acquire", path="my-app/prod")["error"] == "LockHeld"
+    taken[0].publish(holder(path))
     taken[0].release()
 
 
