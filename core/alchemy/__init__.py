@@ -51,8 +51,8 @@ _HOME = {
     "ScopeState": "model.values",
     **dict.fromkeys(["D1Database", "Worker", "KVNamespace", "R2Bucket", "Queue"], "cloudflare"),
     **dict.fromkeys(
-        ["AlchemyError", "Ambiguous", "CloudError", "Fenced", "Interrupted", "InvalidName", "LockHeld", "NotYetKnown", "Refused"]
-        + ["ResourceFailed", "RunFailed", "StateInvalid", "StorageFailed", "UnknownKind", "UsageError"],
+        ["AlchemyError", "Ambiguous", "CloudError", "Fenced", "Interrupted", "InvalidName", "LockHeld", "NotYetKnown"]
+        + ["Refused", "ResourceFailed", "RunFailed", "StateInvalid", "StorageFailed", "UnknownKind", "UsageError"],
         "errors",
     ),
 }

@@ -419,6 +419,8 @@ def test_the_command_moves_a_project_into_its_bucket_and_back(tmp_path: Path) ->
         assert moved.code == 0, moved.err
         assert "the state is in s3://state from now on" in moved.err
         assert SECRET_ACCESS_KEY not in moved.out + moved.err + shown.out + shown.err
+        left = alchemy("scope", "list", cwd=tmp_path)
+        assert (left.code, "was moved to s3://state" in left.err) == (5, True), "the old place sends everybody on"
         there = alchemy("scope", "list", "--json", cwd=tmp_path, **bucket)
         assert "shop/prod/topic" in there.out
         back = alchemy("scope", "migrate", "--to", "file", cwd=tmp_path, **bucket)

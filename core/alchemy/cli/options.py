@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,12 @@ class Given:
     @functools.cached_property
     def store(self) -> Store:
         """Where the state is: the directory that was named, the bucket of the environment, the project's directory."""
+        from alchemy.operations.imports.leftover import flat_state_line
         from alchemy.store.place import find_store
 
+        leftover = "" if self.quiet else flat_state_line(self.root)
+        if leftover:
+            sys.stderr.write(f"note: {leftover}\n")
         return find_store(self.project, self.state_dir)
 
     def options(self, **more: Any) -> Options:

@@ -23,6 +23,7 @@ from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
 from alchemy.store.backups import last_serial, prune_after, write_backup
 from alchemy.store.journal import Journal
+from alchemy.store.moving import refuse_arriving
 from alchemy.store.reservations import Waiting, refuse_held, refuse_held_above
 from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
@@ -67,6 +68,7 @@ class Ledger:
     @classmethod
     def read(cls, store: Store, path: ScopePath, kind: ScopeKind) -> Ledger:
         """Without lock or epoch, nothing created: for the phases `plan` and `read`."""
+        refuse_arriving(store, path)
         return cls(store, path, kind, store.read_fold(path))
 
     @classmethod
@@ -129,6 +131,7 @@ class Ledger:
             return make_holder(store, path, epoch, purpose)
 
         def refuse(fold: Fold) -> None:
+            refuse_arriving(store, path)
             if not held_by_person:
                 refuse_held(fold, clock.now())
                 refuse_held_above(store, path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from alchemy.settings import Project
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
+from alchemy.store.moving import refuse_moved
 from alchemy.store.store import Store
 
 VARIABLES = ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
@@ -20,14 +21,14 @@ def find_store(project: Project, given: Path | str | None = None) -> Store:
     """`given`: a directory that an argument or `--state-dir` names; it wins, and so does `state_store = "file"`.
 
     Every call is another session. UsageError when the variables of a bucket are there in part: never silently files.
+    Refused when the state of that place has moved to another one.
     """
-    store = _find(project, given)
-    store.retention = project.retention
+    store = _store(project, given, os.urandom(16).hex())
+    refuse_moved(store)
     return store
 
 
-def _find(project: Project, given: Path | str | None) -> Store:
-    session = os.urandom(16).hex()
+def _store(project: Project, given: Path | str | None, session: str) -> Store:
     directory = project.state_dir(given)
     named = project.table.get("state_store")
     if not given and named != "file" and (named or any(os.environ.get(name) for name in VARIABLES)):
