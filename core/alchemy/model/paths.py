@@ -62,7 +62,7 @@ def check_id(id: object) -> str:
 _PAIRS = (
     "аa вb еe һh кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw αa βb γy εe ηn ιi κk νv οo ρp τt υu χx ωw օo սu հh ոn"
 )
-_LIKE_LATIN = {ord(other): latin for other, latin in _PAIRS.split()}
+_LIKE_LATIN = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
 
 
 def skeleton(id: str) -> str:
