@@ -216,7 +216,8 @@ def compare(now: Fold, then: Fold, subject: str, file: str, taken: str) -> Compa
         if isinstance(op, Put) and isinstance(op.row, ResourceState):
             before = now.resources.get(op.row.key)
             if before is not None:
-                change.append(_changed(before, then.resources.get(op.row.key, op.row)))
+                found = _changed(before, then.resources.get(op.row.key, op.row))
+                change.append(replace(found, remade=False) if op.row.address in rows.unfinished else found)
             elif not op.row.former:
                 appear.append(_of(op.row))
         elif isinstance(op, Drop):
