@@ -24,6 +24,7 @@ def find_store(project: Project, given: Path | str | None = None) -> Store:
     Refused when the state of that place has moved to another one.
     """
     store = _store(project, given, os.urandom(16).hex())
+    store.retention = project.retention
     refuse_moved(store)
     return store
 
