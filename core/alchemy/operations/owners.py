@@ -14,7 +14,7 @@ from alchemy.model.runview import RunView
 from alchemy.model.values import Holder, ResourceState, ScopeKind, Status
 from alchemy.operations.history import Runs, entries_of, run_records
 from alchemy.operations.shapes import Finding, Health, ResourceNode, RunSummary, ScopeNode
-from alchemy.operations.verdicts import with_hold
+from alchemy.operations.verdicts import as_in_journal, with_hold
 from alchemy.store.holders import is_gone
 from alchemy.store.store import Store
 from alchemy.store.viewfile import render
@@ -65,7 +65,7 @@ class Owner:
         fold = self._reader.fold
         taken = self._store.lock_view(self.path)
         live = not fold.released and self._at_work(fold.holder, taken)
-        self.lock = with_hold(taken, fold, self._store)
+        self.lock = with_hold(as_in_journal(taken, fold), fold, self._store)
         first = self._view is None
         if (live and first) or (grown and not (first and self._reader.reloaded)):
             self._follow(live)

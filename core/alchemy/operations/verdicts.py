@@ -30,10 +30,19 @@ def explain(store: Store, path: ScopePath | str) -> LockView:
         fold = store.read_fold(owner)
     except AlchemyError as error:
         return replace(view, evidence=(*view.evidence, error.message))
+    view = as_in_journal(view, fold)
     if view.holder is not None and view.holder.epoch < fold.epoch:
         newer = f"it cannot write any more: run R-{fold.epoch} took over, {took_over(fold.holder)}"
         view = replace(view, evidence=(*view.evidence, newer))
     return with_hold(view, fold, store) if owner == scope else view
+
+
+def as_in_journal(view: LockView, fold: Fold) -> LockView:
+    """The journal knows the epoch of a run that has not shown it beside its lock yet."""
+    shown, known = view.holder, fold.holder
+    if shown is None or known is None or fold.released or shown.session != known.session:
+        return view
+    return replace(view, holder=replace(shown, epoch=known.epoch)) if shown.epoch < known.epoch else view
 
 
 def keeping_out(store: Store, path: ScopePath | str) -> list[LockView]:

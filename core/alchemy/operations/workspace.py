@@ -70,7 +70,8 @@ class Workspace:
     def _all_locks(self) -> tuple[LockView, ...]:
         """Those somebody holds or left behind, and scopes that a person reserved."""
         found = {lock.path: lock for lock in self.store.lock_views()}
-        found |= {owner.path: owner.lock for owner in self._owners.values() if owner.lock.hold}
+        known = [owner.lock for owner in self._owners.values()]
+        found |= {lock.path: lock for lock in known if lock.hold or (lock.holder and lock.path in found)}
         return tuple(sorted(found.values(), key=lambda lock: (_ORDER.index(lock.verdict), lock.path)))
 
     def _discover(self) -> bool:
