@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from alchemy.errors import Fenced, StorageFailed
+from alchemy.errors import StorageFailed
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Record
 from alchemy.model.text import safe_text
+from alchemy.store.fencing import fenced
 from alchemy.store.objects.keys import Keys, number
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.log import Log
@@ -38,10 +39,7 @@ class Writer(Log):
         if other is None:
             self.remember(record)
         elif other.epoch > record.epoch:
-            raise Fenced(
-                f"this run may not write {self.path} any more: a later run took over (epoch {other.epoch})",
-                hint=f"`alchemy scope locks` shows who; `alchemy scope logs {self.path}` shows what it did",
-            )
+            raise fenced(self.path, other.epoch, other if other.kind == "open" else None)
         else:
             raise self.defect(record, other)
 
