@@ -35,6 +35,7 @@ class Network:
     overwrites: bool = False  # the store ignores conditions
 
 
+DROWSY = Network(faults=0.1, silence=0.0, delays=(*[0.1] * 6, 100.0))  # mostly quick, and now and then asleep
 CALM = Network(faults=0.0, silence=0.0, delays=(0.1,))
 
 
@@ -119,6 +120,8 @@ class World:
             self.after(self._delay() + 0.01, lambda: self._resume(client, None))
         elif type(request) is Fetch:
             self._fetch(client, request.keys, [])
+        elif type(request) is Delete:
+            self._delete(client, request.keys)
         elif type(request) is Get or type(request) is List:
             if self.dice.random() < self.network.silence:
                 self._answer(client, None, StorageFailed(SILENCE))
@@ -128,26 +131,23 @@ class World:
             self._write(client, request)
 
     def _write(self, client: Client, request: Any) -> None:
-        """Create, Replace or Delete, and its fate."""
+        """Create, Replace or the deletion of one key, and its fate."""
         if self.dice.random() >= self.network.faults:
             self.after(self._delay(), lambda: self._execute(client, request))
             return
         match int(self.dice.random() * (5 if type(request) is Create else 4)):
             case 0:  # refused
-                self._answer(client, None, self._unknown(request))
+                self._answer(client, None, Unknown("no answer"))
             case 1:  # executed, and nobody hears of it
                 self.after(self._delay(), lambda: self._execute(client, request, lost=True))
             case 2:  # given up, and still on its way
-                self._answer(client, None, self._unknown(request))
+                self._answer(client, None, Unknown("no answer"))
                 self.after(self._delay() * 5, lambda: self._execute(None, request))
             case 3:  # executed, and once more later
                 self.after(self._delay(), lambda: self._execute(client, request))
                 self.after(self._delay() * 5, lambda: self._execute(None, request))
             case 4:  # a conflict with something in progress, reported as if the object were there
                 self._answer(client, None, Taken("409"))
-
-    def _unknown(self, request: Any) -> Exception | None:
-        return None if type(request) is Delete else Unknown("no answer")
 
     def _answer(self, client: Client | None, answer: Any, error: BaseException | None = None) -> None:
         if client is not None:
@@ -159,7 +159,7 @@ class World:
         except (Taken, Changed) as refusal:
             self._answer(client, None, Unknown("no answer") if lost else refusal)
         else:
-            self._answer(client, answer, self._unknown(request) if lost else None)
+            self._answer(client, answer, Unknown("no answer") if lost else None)
 
     def _fetch(self, client: Client, keys: tuple[str, ...], found: list[Found | None]) -> None:
         def step() -> None:
@@ -170,6 +170,15 @@ class World:
             self._answer(client, found)
         else:
             self.after(self._delay() if not found or self.dice.random() < 0.2 else 0.0, step)
+
+    def _delete(self, client: Client, keys: tuple[str, ...]) -> None:
+        """One after the other; some never arrive, some late, some twice."""
+        at = 0.0
+        for key in keys:
+            at += self._delay()
+            for again in range(int(self.dice.random() * 2.2)):
+                self.after(at + again * self._delay() * 5, lambda key=key: self.apply(Delete((key,))))  # type: ignore[misc]
+        self.after(at, lambda: self._resume(client, None))
 
     # -- the bucket ---------------------------------------------------------------------------------------------
 
@@ -193,8 +202,9 @@ class World:
             case List(prefix, after):
                 found = sorted(key for key in objects if key.startswith(prefix) and key > after)
                 return [Listed(key, len(objects[key][0])) for key in found]
-            case Delete(key):
-                objects.pop(key, None)
+            case Delete(keys):
+                for key in keys:
+                    objects.pop(key, None)
                 return None
         raise TypeError(request)
 

@@ -20,11 +20,11 @@ from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.log import Log
 from alchemy.store.objects.requests import Pause, Steps
 from tests.model import rows
-from tests.objects.explorer import CALM, SILENCE, Act, Network, Violation, World
+from tests.objects.explorer import CALM, DROWSY, SILENCE, Act, Network, Violation, World
 
 KEYS = Keys()
 STAGE = "a/p"
-LIMITS = Limits(patience=1e9)
+LIMITS = Limits(patience=1e9, history=0, sweep=3)
 ADDRESSES = [f"{STAGE}/r{n}" for n in range(4)]
 
 
@@ -176,6 +176,7 @@ class Run:
     def deploy(self) -> Steps[None]:
         """Resumes what was begun, makes some things, compacts now and then, releases."""
         yield from self.open()
+        keen = self.dice.choice((0.1, 0.9))
         begun = [row.address for row in self.writer.fold.resources.values() if row.status is Status.CREATING]
         done: list[dict[str, Any]] = []
         for address in begun + [self.dice.choice(ADDRESSES) for _ in range(self.dice.randint(1, 3))]:
@@ -187,10 +188,10 @@ class Run:
             if self.dice.random() < 0.3:
                 yield from self.commit("commit", done)
                 done = []
-            if self.dice.random() < 0.3:
+            if self.dice.random() < keen:
                 yield from self.writer.compact()
         yield from self.commit("commit", done)
-        if self.dice.random() < 0.3:
+        if self.dice.random() < keen:
             yield from self.writer.compact()
         yield from self.commit("release", [], {"outcome": "done"})
         if self.dice.random() < 0.5:
@@ -237,7 +238,7 @@ def explore(
     """One schedule. Raises Violation when an invariant does not hold."""
     dice = random.Random(seed)
     random.seed(seed)  # the protocol's own jitter
-    world = World(dice, network or Network())
+    world = World(dice, network or (DROWSY if seed % 2 else Network()))
     truth = Truth(world)
     crashes = []
     for n in range(dice.randint(2, 6)):

@@ -60,7 +60,7 @@ class DeletesDoubtfulOpeners(Writer):
     def stands(self, seq: int) -> Steps[bool]:
         stands = yield from super().stands(seq)
         if not stands:
-            yield Delete(self._key(seq))
+            yield Delete((self._key(seq),))
         return stands
 
 

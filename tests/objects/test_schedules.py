@@ -15,7 +15,7 @@ from alchemy.store.objects.epochs import Writer
 from alchemy.store.objects.locking import Acquisition
 from tests.objects import mutants
 from tests.objects.claimants import explore_claims
-from tests.objects.explorer import Network, Violation
+from tests.objects.explorer import DROWSY, Network, Violation
 from tests.objects.histories import explore
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "10000"))
@@ -68,16 +68,21 @@ def test_no_schedule_lets_two_in_or_keeps_one_out(part: int) -> None:
     ("mutant", "invariant", "within"),
     [
         (mutants.TakesUnknownForSuccess, "I2", 50),
-        (mutants.DeletesOpeners, "I2", 100),
         (mutants.TakesTheNextNumber, "I3", 50),
         (mutants.TakesItsOwnForAStranger, "L2", 50),
-        (mutants.BelievesItsOpener, "I2", 400),
-        (mutants.DeletesDoubtfulOpeners, "I2", 1200),
-        (mutants.CompactsBlindly, "L1", 100),
+        (mutants.CompactsBlindly, "L", 300),
     ],
 )
 def test_a_writer_with_one_thing_wrong_is_found(mutant: type[Writer], invariant: str, within: int) -> None:
     assert found_within(within, lambda seed: explore(seed, mutant), invariant)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "within"),
+    [(mutants.DeletesOpeners, 100), (mutants.BelievesItsOpener, 600), (mutants.DeletesDoubtfulOpeners, 800)],
+)
+def test_a_writer_that_sleepers_can_hurt_is_found(mutant: type[Writer], within: int) -> None:
+    assert found_within(within, lambda seed: explore(seed, mutant, network=DROWSY), "I2")
 
 
 def test_a_store_that_ignores_conditions_is_found() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,17 +232,39 @@ def test_forgetting_that_is_cut_off_leaves_a_journal(bucket: Bucket) -> None:
     assert cut > 3
 
 
-def test_a_snapshot_that_was_edited_is_named(bucket: Bucket) -> None:
+def test_a_snapshot_that_was_edited_is_passed_over_and_named_when_it_is_missed(bucket: Bucket) -> None:
     run(bucket.store(), *(f"r{number}" for number in range(150)))
+    whole = bucket.store().read_fold(PROD)
     (key,) = [key for key in bucket.objects.bodies() if "/snapshots/" in key]
     found = bucket.objects.get(key)
     assert found is not None
     bucket.objects.replace(key, found.body.replace(b"my-app", b"my-apq", 1), found.etag)
+    assert bucket.store().read_fold(PROD).to_snapshot() == whole.to_snapshot(), "the records are still there"
+    bucket.objects.delete("team/my-app/prod/journal/0000000000000002.json")
     with pytest.raises(StateInvalid) as damage:
         bucket.store().read_fold(PROD)
     assert key in damage.value.message
     with pytest.raises(StateInvalid):
         run(bucket.store(), "a")
+
+
+def test_old_records_are_cleared_away_some_at_a_time_and_runs_are_still_told(bucket: Bucket) -> None:
+    limits = replace(QUICK, tail=10, history=20, sweep=15)
+    for number in range(8):
+        store = bucket.store()
+        store = ObjectStore(store.objects, bucket.root, store.session, prefix="team/", limits=limits)
+        before = {key for key in bucket.objects.bodies() if "/journal/" in key}
+        run(store, *(f"r{number}-{count}" for count in range(12)))
+        assert len(before - {*bucket.objects.bodies()}) <= 15
+    records = [key for key in bucket.objects.bodies() if "/journal/" in key]
+    assert len(records) < 8 * 14
+    assert len([key for key in bucket.objects.bodies() if "/snapshots/" in key]) == 2
+    store = bucket.store()
+    assert len(store.read_fold(PROD).resources) == 8 * 12
+    assert store.epochs(PROD) == list(range(1, 9))
+    for epoch in store.epochs(PROD):
+        told = store.read_epoch(PROD, epoch)
+        assert (told[0].kind, told[-1].kind) == ("open", "release")
 
 
 def test_a_record_that_is_missing_is_named(bucket: Bucket) -> None:

@@ -288,7 +288,7 @@ def test_who_did_what_without_the_lock_is_written_down(place: Place) -> None:
     store.audit({"what": "unlock", "who": "ana"})
     store.audit({"what": "reveal", "who": "ben"})
     found = place.store().audits()
-    assert [(entry["what"], entry["who"]) for entry in found] == [("unlock", "ana"), ("reveal", "ben")]
+    assert {(entry["what"], entry["who"]) for entry in found} == {("unlock", "ana"), ("reveal", "ben")}
     assert all(entry["at"] for entry in found)
 
 

@@ -22,8 +22,6 @@ from alchemy.store.objects.port import Found, Listed, Taken, Unknown
 from alchemy.store.objects.requests import Create, Delete, Get, List, Pause, Steps
 from alchemy.store.objects.snapshots import encode_snapshot
 
-LONGEST_TAIL = 64  # records: each is a request for whoever opens the journal
-
 
 class Writer(Log):
     """A log of which this process wants to write the next records. `alive`: when it was last seen to be unfenced."""
@@ -105,29 +103,40 @@ class Writer(Log):
     @property
     def wants_compaction(self) -> bool:
         fold = self.fold
-        return fold.ops_since_snapshot > max(200, len(fold.resources) // 4) or fold.seq - self.floor > LONGEST_TAIL
+        return fold.ops_since_snapshot > max(200, len(fold.resources) // 4) or fold.seq - self.floor > self.limits.tail
 
     def compact(self) -> Steps[bool]:
-        """A snapshot of everything acknowledged, read back; then the records it stands for go, but not all of them.
+        """A snapshot of everything acknowledged, read back. False: not this time.
 
-        Openers stay, a sleeper collides with them; releases stay, with the openers they tell people of the runs. The
-        newest record stays, so that a reader who lists behind it sees that something is new. False: not this time.
+        What the snapshot before it stands for, and is old, goes first; but openers stay, a sleeper collides with them,
+        and releases stay, with the openers they tell people of every run.
         """
         fold = self.fold
-        kept = tuple(seq for seq in self.kept if seq > self.floor)
-        body = encode_snapshot(fold, self.floor, kept)
-        key = self.keys.snapshot(self.path, fold.seq)
-        if fold.seq <= self.floor or not (yield from self._store(key, body)):
+        if fold.seq <= self.floor:
             return False
-        seqs = yield from self._list(self.below)  # also what an interrupted compaction before this one left
-        stay = set(self.kept)
-        for seq in seqs:
-            if seq < fold.seq and seq not in stay:
-                yield Delete(self._key(seq))
+        yield from self._sweep()
+        body = encode_snapshot(fold, self.below, tuple(self.kept))
+        if not (yield from self._store(self.keys.snapshot(self.path, fold.seq), body)):
+            return False
         yield from self._drop_snapshots(self.floor)
-        self.below, self.floor, self.kept = self.floor, fold.seq, list(kept)
+        self.floor = fold.seq
         fold.ops_since_snapshot = 0
         return True
+
+    def _sweep(self) -> Steps[None]:
+        """Up to `floor`: there stands the snapshot that we read or read back. `below` moves up to what was swept."""
+        end = self.floor - self.limits.history
+        if end <= self.below:
+            return
+        stay = set(self.kept)
+        seqs = yield from self._list(self.below)
+        old = [seq for seq in seqs if seq <= end and seq not in stay]
+        if len(old) > self.limits.sweep:
+            old = old[: self.limits.sweep]
+            end = old[-1]
+        yield Delete(tuple(self._key(seq) for seq in old))
+        self.below = end
+        self.kept = [seq for seq in self.kept if seq > end]
 
     def _store(self, key: str, body: bytes) -> Steps[bool]:
         """True when it was read back as it should be."""
@@ -145,6 +154,4 @@ class Writer(Log):
         """The newest two stay."""
         folder = self.keys.snapshots(self.path)
         listed: Sequence[Listed] = yield List(folder)
-        for item in listed:
-            if 0 < number(item.key, folder) < before:
-                yield Delete(item.key)
+        yield Delete(tuple(item.key for item in listed if 0 < number(item.key, folder) < before))

@@ -1,4 +1,4 @@
-"""The times of the protocol, in seconds. None of them decides whether a write counts: the journal does."""
+"""The numbers of the protocol; times in seconds. None of them decides whether a write counts: the journal does."""
 
 from __future__ import annotations
 
@@ -16,3 +16,6 @@ class Limits:
     longest_pause: float = 5.0
     poll: float = 0.5  # between looks at who is in the way, growing up to
     longest_poll: float = 4.0
+    tail: int = 40  # records behind the newest snapshot: each is a request for whoever opens the journal
+    history: int = 1000  # records below a snapshot that are kept for people
+    sweep: int = 200  # records deleted by one run at most

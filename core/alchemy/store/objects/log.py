@@ -6,7 +6,7 @@ Missing without a newer snapshot is damage. Steps (`requests`); `epochs` adds wr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
@@ -41,14 +41,18 @@ class _Broken(Exception):
 
 
 class Log:
-    """One journal as this process knows it. `fold` is the state; `load` replaces it, `poll` carries it on."""
+    """One journal as this process knows it. `fold` is the state; `load` replaces it, `poll` carries it on.
 
-    def __init__(self, keys: Keys, path: ScopePath | str) -> None:
+    `seen` is told of each record that was read.
+    """
+
+    def __init__(self, keys: Keys, path: ScopePath | str, seen: Callable[[Record], None] | None = None) -> None:
         self.keys = keys
+        self.seen = seen
         self.path = str(path)
         self.fold = Fold(self.path)
         self.floor = 0  # the record the snapshot stands at that `fold` was read from
-        self.below = 0  # and the snapshot before it
+        self.below = 0  # up to here compaction has cleared away
         self.kept: list[int] = []  # openers and releases behind `below`
         self.records: list[Record] = []  # what the last load or poll found behind what was known
         self.reloaded = False  # the last poll read everything anew
@@ -135,6 +139,8 @@ class Log:
                 contested = contested or seq
             self.apply(record, check)
             found.append(record)
+            if self.seen is not None:
+                self.seen(record)
         if contested and (yield from self.covered(contested)):
             raise _Broken(self._key(contested), self._missing(contested, contested))
 

@@ -22,7 +22,6 @@ from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
 from alchemy.store.objects.epochs import Writer
 from alchemy.store.objects.keys import Keys
-from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.port import Objects
 from alchemy.store.objects.requests import Steps, perform
 from alchemy.store.spill import Spill
@@ -81,9 +80,8 @@ class ObjectMedium:
 
 def open_remote(
     objects: Objects,
-    keys: Keys,
     clock: Clock,
-    limits: Limits,
+    writer: Writer,
     root: Layout,
     path: ScopePath,
     *,
@@ -95,12 +93,14 @@ def open_remote(
     seen: int | None = None,
     closed: Callable[[], None],
 ) -> Journal:
-    """`Store.open_journal` in a bucket. Whoever holds the lock opens at once: nobody who is alive has it."""
+    """`Store.open_journal` in a bucket. Whoever holds the lock opens at once: nobody who is alive has it.
+
+    `writer` may have read the journal before; only what came since is read then.
+    """
     for _ in range(TRIES):
-        writer = Writer(keys, path, limits)
-        perform(objects, clock, writer.load())
+        perform(objects, clock, writer.poll())
         fold = writer.fold
-        error = lost_journal(objects, keys, fold)
+        error = lost_journal(objects, writer.keys, fold)
         if error is not None:
             raise error
         if refuse is not None:
@@ -119,6 +119,7 @@ def open_remote(
         try:
             journal.start(list(ops(fold)), full)
         except _Beaten:
+            writer = Writer(writer.keys, path, writer.limits)
             continue
         return journal
     raise LockHeld(

@@ -5,7 +5,7 @@ Neighbours: `log` reads; `store` hands these out. Records never change, so what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
@@ -20,12 +20,14 @@ REMEMBERED = 4000  # records
 
 
 class ObjectReader:
-    """`Reader` of a bucket. A poll that finds nothing new is one request."""
+    """`Reader` of a bucket. A poll that finds nothing new is one request. `seen` is told of each record read."""
 
-    def __init__(self, objects: Objects, keys: Keys, clock: Clock, path: ScopePath | str) -> None:
+    def __init__(
+        self, objects: Objects, keys: Keys, clock: Clock, path: ScopePath | str, seen: Callable[[Record], None]
+    ) -> None:
         self._objects = objects
         self._clock = clock
-        self._log = Log(keys, path)
+        self._log = Log(keys, path, seen)
         self.path = str(path)
         self.fold: Fold = self._log.fold
         self.records: list[Record] = []
@@ -67,6 +69,11 @@ class RunIndex:
         found = [record for record in self._read(seqs[first:last]) if record and record.epoch == epoch]
         openers = [at for at, record in enumerate(found) if record.kind == "open"]
         return found[openers[-1] :] if openers else []  # an earlier one was written where records had been compacted
+
+    def remember(self, record: Record) -> None:
+        """Somebody read it: it need not be read again."""
+        if len(self._known) < REMEMBERED:
+            self._known[record.seq] = record
 
     def _first(self, seqs: Sequence[int], epoch: int) -> int:
         """Where in `seqs` the first record of `epoch`, or of a later one, stands."""

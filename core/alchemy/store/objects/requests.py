@@ -68,9 +68,9 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Answer: None. Garbage only."""
+    """Answer: None. Garbage only, in no order."""
 
-    key: str
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,9 @@ def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event
             return objects.list(prefix, after=after)
         case Folders(prefix):
             return objects.folders(prefix)
-        case Delete(key):
-            return objects.delete(key)
+        case Delete(keys):
+            abreast(objects.delete, keys)
+            return None
         case Pause(seconds):
             if seconds > 0 and stop.wait(seconds):
                 raise Stopped

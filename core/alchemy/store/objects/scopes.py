@@ -13,8 +13,9 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ScopeKind
 from alchemy.store.clock import Clock
+from alchemy.store.objects.epochs import Writer
 from alchemy.store.objects.keys import Keys
-from alchemy.store.objects.log import Log
+from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.port import Objects
 from alchemy.store.objects.requests import abreast, perform
 
@@ -27,14 +28,17 @@ _SIGNS = frozenset(["journal", "snapshots", "backups"])  # it has a journal, or 
 class Scopes:
     """`opened` are the folds of journals this session has open: what they say needs no request."""
 
-    def __init__(self, objects: Objects, keys: Keys, clock: Clock, opened: dict[ScopePath, Fold]) -> None:
+    def __init__(
+        self, objects: Objects, keys: Keys, clock: Clock, limits: Limits, opened: dict[ScopePath, Fold]
+    ) -> None:
         self._objects = objects
         self._keys = keys
         self._clock = clock
+        self._limits = limits
         self._opened = opened
         self._owners: list[str] = []
         self._looked: float | None = None
-        self._read: dict[ScopePath, tuple[float, Fold]] = {}
+        self._read: dict[ScopePath, tuple[float, Writer]] = {}
         self._with_journal: dict[ScopePath, float] = {}  # when that was seen
 
     def changed(self) -> None:
@@ -108,13 +112,17 @@ class Scopes:
         if owner in self._opened:
             return self._opened[owner]
         now = self._clock.elapsed()
-        at, fold = self._read.get(owner, (now - FRESH, Fold(str(owner))))
-        if now - at >= FRESH:
-            log = Log(self._keys, owner)
-            perform(self._objects, self._clock, log.load())
-            fold = log.fold
-            self._read[owner] = (now, fold)
-        return fold
+        known = self._read.get(owner)
+        if known is None or now - known[0] >= FRESH:
+            writer = Writer(self._keys, owner, self._limits)
+            perform(self._objects, self._clock, writer.load())
+            known = self._read[owner] = (now, writer)
+        return known[1].fold
+
+    def take_writer(self, path: ScopePath) -> Writer:
+        """For opening the journal of `path`: what was read of it only for a name is not read again."""
+        _, writer = self._read.pop(path, (0.0, None))
+        return writer or Writer(self._keys, path, self._limits)
 
     def siblings(self, path: ScopePath) -> list[str]:
         """Names beside `path`, its own included."""

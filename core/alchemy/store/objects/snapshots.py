@@ -1,7 +1,7 @@
 """Snapshots in a bucket: the fold up to a record, and what its records said that a fold does not keep.
 
 Framed like the local ones (`copies`), with one field more, `log`: who has the epoch open (the opener may lie below the
-snapshot), and which records of the stretch it stands for were kept. Neighbours: `log` reads them, `epochs` writes them.
+snapshot), and what compaction has to spare. Neighbours: `log` reads them, `epochs` writes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BadSnapshot(ValueError):
 
 @dataclass(slots=True)
 class Snapshot:
-    """`below` is the snapshot before this one; `kept` are the openers and releases between the two."""
+    """Up to `below` compaction has cleared away; `kept` are the openers and releases behind that."""
 
     fold: Fold
     below: int

@@ -80,7 +80,7 @@ class ObjectStore(Store):
         self.objects = objects
         given = (self.keys, self.clock)
         self._runs: dict[str, RunIndex] = {}
-        self._scopes = Scopes(objects, *given, self._opened)
+        self._scopes = Scopes(objects, *given, self.limits, self._opened)
         self._verdicts = verdicts = Verdicts(objects, *given, self.limits, self.session)
         self._locks = ObjectLocks(objects, beats, *given, self.limits, self.session, self._lost, verdicts.changed)
 
@@ -124,9 +124,8 @@ class ObjectStore(Store):
     ) -> Journal:
         journal = open_remote(
             self.objects,
-            self.keys,
             self.clock,
-            self.limits,
+            self._scopes.take_writer(path),
             Layout(self.root),
             path,
             session=self.session,
@@ -159,7 +158,7 @@ class ObjectStore(Store):
         return self._scopes.has_journal(_parse(path))
 
     def reader(self, path: ScopePath | str) -> Reader:
-        return ObjectReader(self.objects, self.keys, self.clock, path)
+        return ObjectReader(self.objects, self.keys, self.clock, path, self._index(path).remember)
 
     def read_fold(self, path: ScopePath | str) -> Fold:
         log = Log(self.keys, path)
