@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alchemy.model.comparison import UNSURE, compare, inside, same_row, whole_ops
+from alchemy.model.comparison import UNSURE, compare, inside, same_row, still_declared, whole_ops
 from alchemy.model.consequences import consequences
 from alchemy.model.fold import Fold
 from alchemy.model.records import Drop, Op, Put, Record
@@ -313,6 +313,15 @@ def test_what_is_restored_is_not_deleted_as_somebody_elses_former_incarnation() 
 def test_the_owners_row_stays_also_when_nothing_else_does() -> None:
     after = restored(stage(row(f"{PROD}/a")), Fold(PROD, lineage="l" * 32))
     assert (set(after.resources), set(after.scopes)) == (set(), {PROD})
+
+
+def test_what_comes_back_is_no_orphan_and_what_was_one_stays_one() -> None:
+    now, then = stage(row(f"{PROD}/a"), row(f"{PROD}/b", props={"size": 2})), stage(row(f"{PROD}/b"))
+    now.declared = {"complete": True, "orphans": [f"{PROD}/a", f"{PROD}/b"], "seq": 9, "next_seq": 4}
+    ops = compare(now, then, f"{PROD}/b", "f", "").ops
+    assert still_declared(now, ops) == {"complete": True, "orphans": [f"{PROD}/a"], "next_seq": 4}
+    now.declared = {"complete": False, "orphans": []}
+    assert still_declared(now, ops) is None
 
 
 def test_a_scope_above_the_subject_comes_back_with_it() -> None:

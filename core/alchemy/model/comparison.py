@@ -207,6 +207,16 @@ def whole_ops(now: Fold, ops: Iterable[Op]) -> Iterator[Op]:
         yield Reserve(now.hold)
 
 
+def still_declared(now: Fold, ops: Iterable[Op]) -> dict[str, Any] | None:
+    """What the newest complete deploy said, for a journal that begins anew: rows that are set are newer than that."""
+    if not now.declared.get("complete"):
+        return None
+    touched = {op.row.key for op in ops if isinstance(op, Put) and isinstance(op.row, ResourceState)}
+    orphans = [address for address in now.declared.get("orphans", ()) if address not in touched]
+    more = {name: now.declared[name] for name in ("next_seq",) if name in now.declared}
+    return {"complete": True, "orphans": orphans, **more}
+
+
 def compare(now: Fold, then: Fold, subject: str, file: str, taken: str) -> Comparison:
     """Without words yet."""
     rows = go_back(now, then, subject)

@@ -16,6 +16,7 @@ from alchemy.model.comparison import Comparison
 from alchemy.model.consequences import consequences
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
+from alchemy.model.records import Newer
 from alchemy.model.retention import Pruning
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
@@ -53,13 +54,13 @@ def find_subject(store: Store, text: str) -> Subject:
     owners = set(store.owners())
     prefixes = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
     owner = next((prefix for prefix in prefixes if prefix in owners), "")
-    if owner and (store.has_journal(owner) or store.backups(owner)):
+    stages = [path for path in sorted(owners) if path.startswith(f"{owner}/")]
+    if owner and (store.has_journal(owner) or store.backups(owner) or (owner == text and not stages)):
         return Subject(ScopePath.parse(owner), text)
-    if owner == text:
-        stages = [path for path in sorted(owners) if path.startswith(f"{text}/")]
+    if owner == text and owner:
         raise UsageError(
             f"{safe_text(text, 200)} holds no state of its own: its stages do",
-            hint=f"name one of them: {', '.join(stages[:5])}" if stages else "`alchemy scope list` shows what is there",
+            hint=f"name one of them: {', '.join(stages[:5])}",
         )
     raise UsageError(f"{safe_text(text, 200)} is not in the state", hint="`alchemy scope list` shows what is")
 
@@ -186,7 +187,7 @@ def state_of(store: Store, subject: Subject) -> tuple[Fold, str]:
     try:
         return store.read_fold(subject.owner), ""
     except StateInvalid as error:
-        if store.remote:
+        if store.remote or isinstance(error.__cause__, Newer):  # what a later version wrote is no damage
             raise
         return store.salvage(subject.owner).fold, error.message
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alchemy.errors import InvalidName, Refused, StateInvalid, StorageFailed
 from alchemy.model.backup import BEFORE_RESTORE, Backup
-from alchemy.model.comparison import Comparison, whole_ops
+from alchemy.model.comparison import Comparison, still_declared, whole_ops
 from alchemy.model.events import BackupTaken, ChangeEnded, Entry, Event, LockWaited, RunEnded, RunStarted
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
@@ -97,17 +98,13 @@ class _Restore:
         assert self.found is not None
         return self.found
 
-    @property
-    def file(self) -> str:
-        return self.backup.header.file
-
     def look(self, now: Fold, damage: str = "") -> None:
         """At what there is to do; Refused when it is not what was agreed on."""
-        owner = self.subject.owner
+        owner, file = self.subject.owner, self.backup.header.file
         if self.expect is not None and now.serial != self.expect:
             raise Refused(
                 f"{owner} is at serial {now.serial} by now, not at {self.expect}: somebody changed it meanwhile",
-                hint=f"`alchemy scope diff {self.subject.path} --backup {self.file}` shows what a restore would do now",
+                hint=f"`alchemy scope diff {self.subject.path} --backup {file}` shows what a restore would do now",
             )
         self.found = hold_against(now, self.backup, self.subject, damage)
         self.kind = now.kind or self.backup.fold.kind or self.subject.kind
@@ -116,12 +113,12 @@ class _Restore:
             return
         if not self.subject.whole:
             raise Refused(
-                f"{owner} goes to {before} now, and went to {after} when {self.file} was taken",
-                hint=f"restore the whole of it: `alchemy scope restore {owner} --backup {self.file}`",
+                f"{owner} goes to {before} now, and went to {after} when {file} was taken",
+                hint=f"restore the whole of it: `alchemy scope restore {owner} --backup {file}`",
             )
         if self.comparison.unfinished:
             raise Refused(
-                f"calls to {before} have no known end, and with {self.file} {owner} would go to {after}",
+                f"calls to {before} have no known end, and with {file} {owner} would go to {after}",
                 hint="let a deploy or a destroy finish them first",
             )
 
@@ -134,7 +131,7 @@ class _Restore:
         return RestoreReport(
             scope=self.subject.path,
             owner=str(self.subject.owner),
-            file=self.file,
+            file=self.backup.header.file,
             run=self.run,
             serial_before=serial,
             serial=after,
@@ -200,7 +197,7 @@ class _Restore:
     def _back_up(self, now: Fold, ledger: Ledger | None = None) -> str:
         """What undoes it; read back before anything is changed."""
         owner = self.subject.owner
-        reason = f"{BEFORE_RESTORE}{self.file}"
+        reason = f"{BEFORE_RESTORE}{self.backup.header.file}"
         name = write_backup(self.store, now, reason)
         problem = problem_of(self.store, owner, name)
         if problem:
@@ -240,7 +237,10 @@ class _Restore:
             beginning = self._beginning(now)
             if lease is not None:
                 lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))
-            before = self._back_up(now) if now.lineage and now.resources and now.kind else ""
+            before = ""
+            if now.lineage and now.resources and now.kind:
+                with suppress(StorageFailed):  # what could be read is a help; the damaged journal itself is kept
+                    before = self._back_up(now)
             aside = store.set_journal_aside(owner)
             ledger = await self._open(timeout, False, beginning)
             self._tell_start(ledger)
@@ -249,7 +249,7 @@ class _Restore:
                 await self._write(ledger, (), before)
                 outcome = "done"
             finally:
-                self._close(ledger, outcome, self.comparison.ops)
+                self._close(ledger, outcome, self.comparison.ops, still_declared(now, self.comparison.ops))
         finally:
             if lease is not None:
                 lease.release()
@@ -289,10 +289,10 @@ class _Restore:
             except Exception:  # a closed terminal ends the telling, not the restore
                 self.listener = None
 
-    def _close(self, ledger: Ledger, outcome: str, ops: Sequence[Op]) -> None:
+    def _close(self, ledger: Ledger, outcome: str, ops: Sequence[Op], declared: Any = None) -> None:
         took = round(ledger.store.clock.elapsed() - ledger.started, 3)
         told = restored({}, [op.to_json() for op in ops])
         counts = {"restore": told.restored, "forget": told.forgotten}
         counts = {name: number for name, number in counts.items() if number}
-        ledger.close(outcome=outcome, counts=counts, failures=[])
+        ledger.close(outcome=outcome, counts=counts, failures=[], declared=declared)
         self._tell(RunEnded(str(ledger.path), outcome, counts, [], took, len(ledger.fold.resources)))

@@ -25,6 +25,7 @@ from alchemy.store.store import Store
 HEAD = 4096  # bytes of a backup that hold its header
 PIN = "pin"  # the mark of a backup that is never removed
 TOOL = "alchemy 0.1.0"
+_SLACK = 5  # backups in a bucket above what the rules keep, so that not every run thins them out
 
 
 def backup_name(at: str) -> str:
@@ -145,7 +146,11 @@ def prune_after(store: Store, path: ScopePath | str, name: str) -> tuple[str, ..
 
     What it removed. The new one was read back, so it is the newest valid one, and it stays.
     """
-    if len(store.backups(path)) <= store.retention.last:
+    rules, count = store.retention, len(store.backups(path))
+    enough = rules.last
+    if store.remote:  # each costs a request to look at: not before there are more than all rules together can keep
+        enough += rules.daily + rules.weekly + rules.monthly + _SLACK
+    if count <= enough:
         return ()
     problem = problem_of(store, path, name)
     if problem:
