@@ -161,6 +161,50 @@ def test_hostile_text_in_an_edit_is_shown_harmlessly(house: Path) -> None:
         assert not {char for char in done.out + done.err if (ord(char) < 32 and char != "\n") or char in "\u202e\x9b"}
 
 
+SHOP = """
+import asyncio
+from alchemy import D1Database, KVNamespace, Queue, R2Bucket, Worker, alchemy
+
+async def main():
+    async with alchemy("shop", stage="prod"):
+        db = D1Database("main-db")
+        KVNamespace("cache")
+        Queue("jobs")
+        R2Bucket("files")
+        Worker("api", entrypoint="server.js", bindings={"DB": db})
+"""
+
+
+def test_with_every_file_of_the_stage_gone_the_account_is_searched_by_name(tmp_path: Path) -> None:
+    (tmp_path / "alchemy_run.py").write_text(SHOP)
+    (tmp_path / "server.js").write_text("export default { fetch() { return new Response('hi') } }")
+    (deployed,) = typed(tmp_path, "deploy")
+    assert deployed.code == 0, deployed.err
+    before = json.loads(typed(tmp_path, "scope state shop/prod --json")[0].out)["resources"]
+    shutil.rmtree(tmp_path / ".alchemy" / "shop")
+    done, again, state, planned = typed(
+        tmp_path,
+        "scope rebuild shop/prod alchemy_run.py --yes",
+        "deploy",
+        "scope state shop/prod --json",
+        "plan --detailed-exitcode",
+    )
+    assert done.code == 0, done.err
+    assert done.err.count("destroying will forget it") == 5
+    assert again.code == 0, again.err
+    after = json.loads(state.out)["resources"]
+    stable = ("database_id", "namespace_id", "queue_id", "bucket_name", "script_name")
+    for rows in (before, after):
+        rows.sort(key=lambda row: row["address"])
+    assert [row["physical_name"] for row in after] == [row["physical_name"] for row in before]
+    for was, now in zip(before, after, strict=True):
+        assert {k: v for k, v in now["outputs"].items() if k in stable} == {
+            k: v for k, v in was["outputs"].items() if k in stable
+        }
+    assert {row["status"] for row in after} == {"ready"}
+    assert planned.code == 0, planned.out
+
+
 @pytest.mark.slow
 def test_on_a_terminal_the_whole_path_is_typed(house: Path) -> None:
     with terminal("scope", "reset", PROD, cwd=house) as shown:

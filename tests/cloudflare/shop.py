@@ -17,6 +17,7 @@ from alchemy.engine.finalize import Report
 from alchemy.localcloud import BASE_PATH, account_id, create_app
 from alchemy.model.values import Target
 from alchemy.settings import Options
+from alchemy.store.store import Store
 from tests.localcloud.driver import Cloud
 
 Request = tuple[str, str]  # method, path below the account
@@ -54,14 +55,14 @@ class Shop:
         monkeypatch.chdir(directory)
         monkeypatch.setattr(wiring, "connect", self.connect)
 
-    def connect(self, root: Path, options: Options) -> Connection:
+    def connect(self, store: Store, options: Options) -> Connection:
         """What `wiring.connect` does without credentials, over our wire."""
         client = httpx.AsyncClient(
             transport=Wire(self),
             base_url=f"http://local-cloud{BASE_PATH}",
             headers={"Authorization": "Bearer local"},
         )
-        account = account_id(root / "local-cloud")
+        account = account_id(store.root / "local-cloud")
         assert account is not None
         return Connection(client, Target(account=account, name="local cloud"))
 

@@ -26,6 +26,8 @@ class AccountResource(Resource):
     members: ClassVar[
         tuple[tuple[str, str], ...]
     ]  # output -> member of the API's object; the first is the id in the path
+    named: ClassVar[str]  # the member of the API's object that holds the physical name
+    listed: ClassVar[str] = ""  # the member of the result that holds the list, where the list is not the result
     name_pattern: ClassVar[str] = ""  # where the name becomes part of a path
     name_rule: ClassVar[str] = ""  # the same in words
 
@@ -73,6 +75,10 @@ class AccountResource(Resource):
         else:
             found = await self.lookup(api, ctx.name)
         return None if found is None else self.described(found)
+
+    async def list_names(self, ctx: Context) -> list[str]:
+        found = self.api(ctx).items(self.path, member=self.listed, headers=self.headers())
+        return [str(item.get(self.named)) async for item in found]
 
     async def delete(self, ctx: Context) -> None:
         """By id only: an object that was never seen is looked up by the engine first."""

@@ -16,6 +16,7 @@ class D1Database(AccountResource, kind="cloudflare:D1Database"):
     service = "d1"
     path = "d1/database"
     members = (("database_id", "uuid"), ("database_name", "name"))
+    named = "name"
 
     location_hint: Literal["wnam", "enam", "weur", "eeur", "apac", "oc"] | None = prop(default=None, fixed=True)
     jurisdiction: Literal["eu", "fedramp", "us"] | None = prop(default=None, fixed=True)

@@ -16,6 +16,7 @@ class KVNamespace(AccountResource, kind="cloudflare:KVNamespace"):
     service = "kv"
     path = "storage/kv/namespaces"
     members = (("namespace_id", "id"), ("title", "title"))
+    named = "title"
 
     name: str | None = None
     jurisdiction: Literal["eu", "fedramp", "us"] | None = prop(default=None, fixed=True)

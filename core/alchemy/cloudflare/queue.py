@@ -19,6 +19,7 @@ class Queue(AccountResource, kind="cloudflare:Queue"):
     service = "queues"
     path = "queues"
     members = (("queue_id", "queue_id"), ("queue_name", "queue_name"))
+    named = "queue_name"
 
     name: str | None = None
     delivery_delay: int | None = None

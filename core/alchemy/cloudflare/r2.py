@@ -19,6 +19,8 @@ class R2Bucket(AccountResource, kind="cloudflare:R2Bucket"):
     service = "r2"
     path = "r2/buckets"
     members = (("bucket_name", "name"), ("location", "location"))
+    named = "name"
+    listed = "buckets"
     name_pattern = "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
     name_rule = "3 to 63 of a-z, 0-9 and inner hyphens"
 

@@ -26,6 +26,7 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
     service = "workers"
     path = "workers/scripts"
     members = (("script_name", "id"), ("etag", "etag"))
+    named = "id"
     name_pattern = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
     name_rule = "1 to 63 letters, digits, - and _"
 

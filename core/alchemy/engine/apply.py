@@ -153,13 +153,13 @@ class _Work:
             # Same token, same name: it may exist, made with the props of the row.
             old = replace(self._with_wish(before), status=status, error="")
             fresh = "name" in self.resource._fields and old.props.get("name") != self.wish.props.get("name")
-            if (fresh or not type(self.resource).idempotent) and not self.change.missing:
+            if (fresh or old.adopted or not type(self.resource).idempotent) and not self.change.missing:
                 found, taken = await self._look_or_take(old, fresh and self.wish.adopt)
                 if taken is not None:
                     return taken
                 if found is not None:
                     return await self._found(old, action, found)
-            row = replace(old, props=self.wish.props, props_hash=self.wish.props_hash)
+            row = replace(old, props=self.wish.props, props_hash=self.wish.props_hash, adopted=False)
             if fresh:
                 row = replace(self._new_row(old.generation, status), seq=old.seq)
         if fresh and not self.wish.adopt:

@@ -202,6 +202,10 @@ class Resource(_Declarative):
         """
         raise UsageError(f"{self.kind} has no read")
 
+    async def list_names(self, ctx: Context) -> Sequence[str]:
+        """Of every object of this kind, as far as it can be told: for a rebuild when the stage's marks are lost."""
+        return ()
+
     async def update(self, ctx: Context, before: Any) -> Outputs:
         """Brings the object from `before` to self. A kind without it is replaced when a prop changes."""
         raise UsageError(f"{self.kind} has no update")
@@ -213,5 +217,6 @@ class Resource(_Declarative):
 
 _TAKEN = frozenset(
     ["id", "kind", "address", "outputs", "scope_path", "inputs", "restore", "create", "read", "update", "delete"]
+    + ["list_names"]
 )
 _COMMON = ("adopt", "protect", "retain", "depends_on", "timeout", "on_destroy", "allow_data_loss")

@@ -37,6 +37,7 @@ class RebuildPlan:
     owner: ScopePath
     kind: ScopeKind
     damage: str
+    stored: int  # rows in the state as it can be read
     rows: tuple[tuple[ResourceState, str], ...]  # each with where it was found
     scopes: tuple[ScopeState, ...]
     vanishing: tuple[str, ...]  # addresses in the state as it can be read, of which the rest says they are gone
@@ -47,7 +48,7 @@ class RebuildPlan:
     @property
     def severe(self) -> bool:
         """There is sound state to lose."""
-        return not self.damage and bool(self.rows or self.vanishing)
+        return not self.damage and self.stored > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ async def plan_rebuild(
         owner=owner,
         kind=kind,
         damage=damage,
+        stored=len(now.resources),
         rows=tuple((replace(row, verify=True), source) for row, source in rows),
         scopes=tuple(_scopes(store, owner, kind, fold, [row for row, _ in rows], target)),
         vanishing=tuple(vanishing),

@@ -6,6 +6,7 @@ called. Changes nothing. Neighbour: `rebuilding` writes what is found as creatio
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -121,10 +122,15 @@ async def _copy_of(path: ScopePath, kind: ScopeKind, known: Fold) -> AsyncIterat
 
 
 async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) -> None:
-    """Adds the newest incarnation as current, older ones as former. One that cannot be looked up is left to a run."""
-    names = list(_names(cls, wish, run.ledger.fold.lineage))
-    if not names:
-        found.notes.append(f"{wish.address}: its name held a mark of this stage that is lost, so it was not looked for")
+    """Adds the newest incarnation as current, older ones as former.
+
+    One that cannot be looked up is left to the next run; a list that cannot be had ends the search.
+    """
+    names = list(_names(cls, wish, run.ledger.fold.lineage) or await _alike(run, cls, wish))
+    if len(names) > 1 and not names[0][2]:
+        several = ", ".join(name for name, _, _ in names)
+        found.notes.append(f"{wish.address}: could be any of {several}; name= with adopt=True takes one of them over")
+        return
     newest: ResourceState | None = None
     for name, generation, ours in names:
         row = _announced(run, cls, wish, name, generation, ours)
@@ -153,6 +159,14 @@ def _names(cls: type[Resource], wish: Desired, lineage: str) -> Sequence[tuple[s
         return plain
     marked = [(physical_name(lineage, wish.address, number, limit), number, True) for number in range(GENERATIONS)]
     return [*reversed(marked), *plain]
+
+
+async def _alike(run: Run, cls: type[Resource], wish: Desired) -> Sequence[tuple[str, int, bool]]:
+    """The lineage is lost, and with it the mark: objects with a name like this stage would give, and some mark."""
+    row = _announced(run, cls, wish, "", 0, ours=False)
+    like = re.compile(re.escape(plain_name(wish.address, cls.name_limit - 7)) + "-[0-9a-f]{6}")
+    names = await call(run, cls.restore(row).list_names, row)
+    return [(name, 0, False) for name in sorted(names) if like.fullmatch(name)]
 
 
 def _announced(run: Run, cls: type[Resource], wish: Desired, name: str, generation: int, ours: bool) -> ResourceState:

@@ -83,7 +83,7 @@ def _show(given: Given, plan: RebuildPlan) -> None:
     def say(pieces: Line) -> None:
         sys.stderr.write(joined(pieces, colour=colour) + "\n")
 
-    sound = plan.damage or ("sound as it is" if plan.severe else "nothing of it can be read")
+    sound = plan.damage or ("sound as it is" if plan.severe else "nothing is stored of it")
     say(line((str(plan.owner), "title"), f": {sound}"))
     for row, source in plan.rows:
         status = "" if str(row.status) == "ready" else str(row.status)
