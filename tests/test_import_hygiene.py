@@ -29,6 +29,10 @@ COMMANDS = [
     ["scope", "logs", "shop/prod"],
     ["scope", "logs", "shop/prod", "--follow"],
     ["scope", "backups", "shop/prod"],
+    ["scope", "backups", "shop/prod", "--verify"],
+    ["scope", "diff", "shop/prod"],
+    ["scope", "restore", "shop/prod", "--backup", "latest", "--dry-run"],
+    ["scope", "backup", "shop/prod"],
     ["scope", "validate"],
     ["cloud", "--help"],
 ]

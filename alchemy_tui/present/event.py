@@ -15,6 +15,7 @@ from alchemy.model.events import (
     LockWaited,
     Noted,
     Progressed,
+    Restored,
     RunEnded,
     RunStarted,
     ScopeEntered,
@@ -32,6 +33,7 @@ _DONE = {
     "replace": "replaced",
     "delete": "deleted",
     "forget": "forgot",
+    "restore": "restored",
     "keep": "kept",
 }
 _DOING = {
@@ -92,6 +94,10 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
     if isinstance(event, BackupTaken):
         about = line(event.file, (f"  {event.reason}" if event.reason else "", Tone.DIM))
         return glyphs.dot, "backup", Tone.DIM, about, ""
+    if isinstance(event, Restored):
+        what = f"{event.restored} set, {event.forgotten} forgotten"
+        about = line((f"as in {event.file}", Tone.TEXT), (f"  serial {event.serial}", Tone.DIM))
+        return glyphs.ok, "restored", Tone.OK, about, what
     if isinstance(event, LockWaited):
         word, tone = ("waited", Tone.DIM) if event.took else ("waiting", Tone.WARN)
         took = times.duration(event.took) if event.took else ""

@@ -18,6 +18,7 @@ _SIGNS = (
     ("replace", "~", "replaced", Tone.BUSY),
     ("delete", "−", "deleted", Tone.BAD),
     ("forget", "−", "forgotten", Tone.DIM),
+    ("restore", "+", "restored", Tone.OK),
     ("failed", "✗", "failed", Tone.BAD),
     ("blocked", "!", "blocked", Tone.WARN),
     ("skipped", "·", "skipped", Tone.WARN),
