@@ -127,6 +127,17 @@ def test_resources_changed_side_by_side_share_their_requests(bucket: Bucket) -> 
     assert len(bucket.store().read_fold(PROD).resources) == 200
 
 
+def test_what_was_read_for_a_name_is_not_read_again_for_opening(bucket: Bucket) -> None:
+    run(bucket.store(), "a", "b", "c")
+    store = bucket.store()
+    assert store.stored_kind(PROD) is ScopeKind.STAGE
+    run(bucket.store(), "d")
+    run(store)
+    records = [read for read in bucket.reads(store) if read.startswith("get") and "/journal/" in read]
+    assert len(records) == len(set(records)) > 6
+    assert len(bucket.store().read_fold(PROD).resources) == 4
+
+
 def test_a_look_at_which_nothing_is_new_is_one_request(bucket: Bucket) -> None:
     run(bucket.store(), "a")
     store = bucket.store()

@@ -69,20 +69,17 @@ class ObjectStore(Store):
         self.session = session
         self.clock = clock or Clock()
         self.root = root
+        self.objects = objects
         self.keys = Keys(prefix)
         self.limits = limits or Limits()
         self._admit = admit
         self._journals: dict[ScopePath, Journal] = {}
         self._opened: dict[ScopePath, Fold] = {}
-        self._use(objects, beats or objects)
-
-    def _use(self, objects: Objects, beats: Objects) -> None:
-        self.objects = objects
-        given = (self.keys, self.clock)
         self._runs: dict[str, RunIndex] = {}
+        given = (self.keys, self.clock)
         self._scopes = Scopes(objects, *given, self.limits, self._opened)
-        self._verdicts = verdicts = Verdicts(objects, *given, self.limits, self.session)
-        self._locks = ObjectLocks(objects, beats, *given, self.limits, self.session, self._lost, verdicts.changed)
+        self._verdicts = seen = Verdicts(objects, *given, self.limits, session)
+        self._locks = ObjectLocks(objects, beats or objects, *given, self.limits, session, self._lost, seen.changed)
 
     @property
     def place(self) -> str:
@@ -91,9 +88,12 @@ class ObjectStore(Store):
     # -- taking -------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        if self._admit is not None:
-            self._use(*self._admit())
-            self._admit = None
+        if self._admit is None:
+            return
+        # Only writing can differ: who read until now goes on as before.
+        self.objects, self._locks.beats = self._admit()
+        self._locks.objects = self.objects
+        self._admit = None
 
     async def acquire(
         self,
