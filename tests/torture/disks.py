@@ -91,7 +91,7 @@ class Tmpfs:
     def __init__(self, place: Path) -> None:
         self.place = place
         place.mkdir()
-        do("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place)
+        do("mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", place)
 
     def resize(self, kilobytes: int) -> None:
         do("mount", "-o", f"remount,size={kilobytes}k", self.place)

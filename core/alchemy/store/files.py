@@ -153,7 +153,10 @@ class Files:
                 self.sync_directory(directory.parent)
 
     def create(self, path: Path, data: bytes) -> int:
-        """A new file, synced with its directory; FileExistsError when it is there. Returns an append descriptor."""
+        """A new file, synced with its directory; FileExistsError when it is there. Returns an append descriptor.
+
+        What cannot be written to its end is taken away again; only a process that dies leaves a part of it.
+        """
         with _named(path, "create"):
             directory = self._descent.open(path.parent)
             try:
@@ -168,6 +171,9 @@ class Files:
             self.sync_directory(path.parent)
         except BaseException:
             os.close(descriptor)
+            if data:  # an empty one is a claim, which others may have seen
+                with suppress(StorageFailed):
+                    self.remove(path)
             raise
         return descriptor
 
