@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from alchemy.errors import StorageFailed
 from alchemy.model.paths import ScopePath
 from alchemy.store.objects.claims import Claim, Own, break_claim, decode_claim, encode_claim, encode_free, is_free
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locking import Acquisition, Watcher
-from alchemy.store.objects.port import Found
-from alchemy.store.objects.requests import Create, Pause, Replace, Stopped
+from alchemy.store.objects.port import Found, Unknown
+from alchemy.store.objects.requests import Create, Get, Pause, Replace, Stopped
 from tests.objects.claimants import KEYS, LIMITS, Scene, Visitor, claimed
 from tests.objects.explorer import CALM, Network, World
 
@@ -126,12 +127,29 @@ def test_a_claim_answered_by_nothing_is_found_to_be_ours() -> None:
     assert claimed(world, "a/p") == "s1"
 
 
+def test_a_claim_of_which_nobody_knows_whether_it_was_written_is_given_back_too() -> None:
+    world = World(random.Random(1), CALM)
+    own = Own(KEYS, Claim("a/p", "c1", "s1"), Limits())
+    steps = own.take(None)
+    request = next(steps)
+    while not isinstance(request, Create):
+        request = steps.send(0.0)
+    world.apply(request)
+    assert isinstance(steps.throw(Unknown("reset")), Get)
+    with pytest.raises(StorageFailed):
+        steps.throw(StorageFailed("no answer"))
+    assert claimed(world, "a/p") == "s1"
+    world.start("free", own.free())
+    world.run()
+    assert claimed(world, "a/p") == ""
+
+
 def test_a_broken_claim_tells_its_holder_at_the_next_beat() -> None:
     world = World(random.Random(1), CALM)
     own = Own(KEYS, Claim("a/p", "c1", "s1"), Limits())
     world.start("take", own.take(None))
     world.run()
-    world.start("break", break_claim(KEYS, ScopePath.parse("a/p"), "s1"))
+    world.start("break", break_claim(KEYS, ScopePath.parse("a/p"), "s1", LIMITS))
     world.run()
     assert claimed(world, "a/p") == ""
     beat = world.start("beat", own.beat())
@@ -146,7 +164,7 @@ def test_breaking_by_force_leaves_a_newer_holder_alone() -> None:
     world = World(random.Random(1), CALM)
     world.start("take", Own(KEYS, Claim("a/p", "c2", "newer"), Limits()).take(None))
     world.run()
-    world.start("break", break_claim(KEYS, ScopePath.parse("a/p"), "older"))
+    world.start("break", break_claim(KEYS, ScopePath.parse("a/p"), "older", LIMITS))
     world.run()
     assert claimed(world, "a/p") == "newer"
 

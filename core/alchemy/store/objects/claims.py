@@ -80,6 +80,7 @@ class Own:
         self.alive = 0.0  # when the last write of it that succeeded was sent
         self._etag = ""
         self._wrote: float | None = None
+        self._unsure = False  # a write began, and nobody knows how it ended
 
     def take(self, found: Found | None) -> Steps[bool]:
         """Over what was found there: nothing, a free claim, or one that is to be broken. False: somebody was faster."""
@@ -93,7 +94,11 @@ class Own:
         return self.stands
 
     def free(self) -> Steps[None]:
-        """Gives it back, when it is still ours."""
+        """Gives it back, when it is ours; also when a write was cut off, so that nobody knows."""
+        if self._unsure and not self.stands:
+            found: Found | None = yield Get(self.key)
+            if found is not None and self.is_ours(found):
+                self.stands, self._etag = True, found.etag
         if self.stands:
             self.stands = False
             yield from self._write(encode_free(), self._etag)
@@ -105,14 +110,15 @@ class Own:
         while True:
             if self._wrote is not None and now - self._wrote < self.limits.gap:
                 now = yield Pause(self.limits.gap - (now - self._wrote))
-            self._wrote = now
+            self._wrote, self._unsure = now, True
             try:
                 self._etag = yield (Replace(self.key, body, etag) if etag else Create(self.key, body))
-                self.alive = now
+                self.alive, self._unsure = now, False
                 return True
             except (Taken, Changed, Unknown) as answer:
                 said = str(answer)
             found: Found | None = yield Get(self.key)
+            self._unsure = False
             if found is None:
                 if etag:
                     return False
@@ -135,13 +141,19 @@ class Own:
         return not is_free(found) and decode_claim(self.claim.path, found.body).id == self.claim.id
 
 
-def break_claim(keys: Keys, path: ScopePath, session: str) -> Steps[None]:
+def break_claim(keys: Keys, path: ScopePath, session: str, limits: Limits) -> Steps[None]:
     """By force: the claim of `session` on `path` becomes free. Anybody else's stays."""
-    while True:
+    said = ""
+    for _ in range(10):
         found: Found | None = yield Get(keys.lock(path))
         if found is None or is_free(found) or decode_claim(str(path), found.body).session != session:
             return
         try:
             yield Replace(keys.lock(path), encode_free(), found.etag)
-        except (Changed, Unknown):
-            yield Pause(1.0)
+        except (Changed, Unknown) as answer:
+            said = str(answer)
+            yield Pause(limits.gap)
+    raise StorageFailed(
+        f"{safe_text(keys.lock(path))} cannot be written: {safe_text(said, 300)}",
+        hint="`alchemy doctor` tries the store",
+    )

@@ -160,10 +160,10 @@ class ObjectLocks:
                 above = [*ours, *(own.path for own in owns)]
                 wanted = Acquisition(self.keys, claim, self.limits, watcher, above)
                 left = began + timeout - self.clock.elapsed()
+                owns.append(wanted.own)
                 blocker = perform(self.objects, self.clock, wanted.acquire(max(left, 0.0), words.see), stop)
                 if blocker:
                     raise _lock_held(path, blocker, timeout, self.clock)
-                owns.append(wanted.own)
         except BaseException:
             for own in reversed(owns):
                 with suppress(StorageFailed):

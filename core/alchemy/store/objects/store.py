@@ -146,7 +146,7 @@ class ObjectStore(Store):
         self._scopes.changed()
 
     def free(self, path: ScopePath, session: str) -> None:
-        perform(self.objects, self.clock, break_claim(self.keys, path, session))
+        perform(self.objects, self.clock, break_claim(self.keys, path, session, self.limits))
         self._verdicts.changed()
 
     # -- reading ------------------------------------------------------------------------------------------------
