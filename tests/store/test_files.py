@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from alchemy.errors import AlchemyError, StateInvalid, StorageFailed
+from alchemy.errors import AlchemyError, StateInvalid
 from alchemy.store.files import TEMPORARY, Files, _number
 
 ROOT = os.geteuid() == 0
@@ -296,7 +296,7 @@ def test_a_failed_replacement_leaves_nothing_behind(root: Path) -> None:
     path = root / "app/prod/resources/a/state.json"
     path.unlink()
     path.mkdir()
-    with pytest.raises(StorageFailed, match="cannot write"):
+    with pytest.raises(StateInvalid, match="state.json is a directory, where a plain file is due"):
         Files(root).replace(path, b"new")
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 

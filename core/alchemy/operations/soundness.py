@@ -120,12 +120,14 @@ class Soundness:
             number += 1
             end = raw.find(b"\n", offset) + 1 or len(raw)
             try:
-                decode(raw[offset:end])
+                record, _ = decode(raw[offset:end])
+                if record.epoch != int(item.path.stem):
+                    raise BadLine(f"misplaced: it is of run {record.run}")
             except BadLine as error:
                 advice = f"put back your own copy, or run `alchemy scope rebuild {scope}`"
                 if isinstance(error, Newer):
                     advice = "use the version that wrote it, or a later one"
-                if end < len(raw) or isinstance(error, Newer):
+                if end < len(raw) or "torn" not in str(error):
                     found.append(self.finding(item.path, scope, f"line {number}: {error}", advice))
             offset = end
         return found

@@ -18,7 +18,7 @@ from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode
 from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
-from alchemy.store.evidence import BEGINS, aside_names, has_begun
+from alchemy.store.evidence import BEGINS, aside_names, begun, has_begun
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.views import newest_stamp
@@ -103,9 +103,8 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
     }
     began = [epoch for epoch, opener in openers.items() if BEGINS in opener.body]
     if began and openers[began[0]].body[BEGINS]["seq"] >= fold.seq:  # in the place of another: its snapshots are over
-        numbers = openers[began[0]].body[BEGINS]
-        fold = loaded.fold = Fold(str(path), seq=numbers["seq"], serial=numbers["serial"], next_seq=numbers["next_seq"])
-    if fold.seq and fold.epoch and fold.epoch not in epochs and epochs and (not below or fold.epoch < below):
+        fold = loaded.fold = begun(path, openers[began[0]].body[BEGINS])
+    if fold.seq and fold.epoch and fold.epoch not in epochs and (not below or fold.epoch < below):
         raise damaged(layout.epoch(path, fold.epoch), "it is missing, and a snapshot was taken from it")
     limits = _limits(openers)
     opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]

@@ -24,7 +24,7 @@ class JournalReader:
         self.fold = Fold(self.path)
         self._epoch = 0  # whose file we are in
         self._offset = 0
-        self._names: list[int] = []
+        self._names: list[int] | None = None  # as of the last reload
         self._void = False
         self.records: list[Record] = []  # what the last poll found
         self.reloaded = False  # the last poll read everything anew
@@ -41,7 +41,7 @@ class JournalReader:
             return self._read_on()
         except StateInvalid:
             # Somebody removed the scope and a new run began: the same names, other bytes. Else it is damage.
-            before, self.records, self._names = self.fold, [], []
+            before, self.records, self._names = self.fold, [], None
             changed = self._load(names)
             if self.fold.lineage == before.lineage and self.fold.seq < before.seq:
                 raise

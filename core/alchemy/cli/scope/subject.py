@@ -8,7 +8,7 @@ from alchemy.cli.failures import Ended
 from alchemy.cli.options import Given
 from alchemy.cli.terminal import Signs, ago, counted
 from alchemy.cli.tones import Line, line
-from alchemy.errors import InvalidName, UsageError
+from alchemy.errors import InvalidName, StateInvalid, UsageError
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath, check_id
 from alchemy.model.text import safe_text
@@ -34,7 +34,10 @@ def look(given: Given) -> tuple[Workspace, View]:
 
 
 def find(view: View, text: str) -> ScopeNode | ResourceNode:
-    """By scope path or resource address. InvalidName outside the grammar, UsageError when nothing of it is stored."""
+    """By scope path or resource address. InvalidName outside the grammar, UsageError when nothing of it is stored.
+
+    StateInvalid when that cannot be told.
+    """
     found = view.scopes.get(text) or view.resources.get(text)
     if found is not None:
         return found
@@ -45,6 +48,10 @@ def find(view: View, text: str) -> ScopeNode | ResourceNode:
         if scope not in view.scopes:
             raise
         check_id(id)
+    lost = next((one for one in unread(view, "") if text.startswith(f"{one.scope}/")), None)
+    if lost is not None:
+        said = f"whether {safe_text(text, 200)} is stored cannot be told: {lost.problem}"
+        raise StateInvalid(said, hint=lost.way_out)
     import difflib
 
     close = difflib.get_close_matches(text, [*view.scopes, *view.resources], n=1)
