@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from alchemy.errors import AlchemyError, InvalidName, StorageFailed
+from alchemy.errors import AlchemyError, InvalidName, StateInvalid, StorageFailed
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
@@ -130,19 +130,27 @@ class LocalStore(Store):
         found: list[str] = []
         for app in self.files.names(self.root):
             directory = self.root / app
-            if app in _NOT_SCOPES or not _named(app) or not _is_directory(directory):
+            if app in _NOT_SCOPES or not _named(app):
+                continue
+            if not _is_directory(directory):
+                found += [app] if self._blocked(app) else []
                 continue
             if self._owns(directory) or self.files.exists(directory / VIEW):
                 found.append(app)
             for name in self.files.names(directory):
                 if name in _INSIDE or not _named(name):
                     continue
-                if self._owns(directory / name):
+                if self._owns(directory / name) or self._blocked(f"{app}/{name}"):
                     found.append(f"{app}/{name}")
                 elif name == "test":
                     tests = self.files.names(directory / name)
                     found += [f"{app}/test/{t}" for t in tests if _named(t) and self._owns(directory / name / t)]
         return found
+
+    def _blocked(self, path: str) -> bool:
+        """In the place of a scope lies a link, or what is no directory: whoever looks into it is told."""
+        place = self.layout.scope(path)
+        return place.is_symlink() or (not place.is_dir() and self.files.exists(self.layout.lock(path)))
 
     def _owns(self, directory: Path) -> bool:
         """It has a journal, or had one: views and backups stay when somebody removes it."""
@@ -256,7 +264,7 @@ class LocalStore(Store):
         for name in self.files.names(self.layout.audit):
             try:
                 entry = orjson.loads(self.files.read(self.layout.audit / name))
-            except (orjson.JSONDecodeError, OSError, StorageFailed):
+            except (orjson.JSONDecodeError, OSError, StorageFailed, StateInvalid):
                 continue
             if isinstance(entry, dict):
                 found.append(entry)
