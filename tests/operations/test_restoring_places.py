@@ -1,0 +1,122 @@
+"""Backups and restores wherever the state is kept: the same over local files and over objects in a bucket."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alchemy.errors import LockHeld, Refused, UsageError
+from alchemy.model.records import Drop, Put
+from alchemy.model.retention import Retention
+from alchemy.model.values import Status
+from alchemy.operations.backups import compare, set_pin, take, timeline
+from alchemy.operations.restoring import restore, undo
+from alchemy.operations.shapes import RestoreReport
+from alchemy.operations.workspace import Workspace
+from alchemy.store.backups import prune_after, write_backup
+from alchemy.store.store import Store
+from alchemy.testing.objects import MemoryObjects
+from tests.model import rows
+from tests.store.places import PATH, InObjects, OnDisk, Place, row, write
+
+PROD = str(PATH)
+DB = f"{PROD}/db"
+
+
+@pytest.fixture(params=["files", "objects"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Two runs: the backup is from between them, and the second died while it made `c`."""
+    if request.param == "files":
+        place: Place = OnDisk(tmp_path)
+    else:
+        place = InObjects(tmp_path, MemoryObjects(f"memory://{tmp_path.name}"))
+    journal = place.open()
+    write(journal, Put(rows.scope(DB)), *(Put(row(id, token=id)) for id in ("a", "db/x", "db/y")))
+    place.end(journal)
+    write_backup(place.store(), journal.fold, "before R-2")
+    journal = place.open()
+    write(journal, Put(row("a", token="a", props={"size": 2})), Drop(f"{DB}/y", kind="acme:Topic"), Put(row("b")))
+    write(journal, Put(row("c", token="c", status=Status.CREATING), "intent", "create"))
+    place.die(journal)
+    return place
+
+
+def go_back(store: Store, scope: str = PROD, file: str = "latest", **more: Any) -> RestoreReport:
+    return asyncio.run(restore(store, scope, file, **{"timeout": 5.0, **more}))
+
+
+def ids(place: Place) -> set[str]:
+    return {address.removeprefix(f"{PROD}/") for address in place.store().read_fold(PATH).resources}
+
+
+def test_there_and_back_again(place: Place) -> None:
+    found = compare(place.store(), PROD)
+    assert found.counts == (1, 1, 1)
+    assert found.unfinished == (f"{PROD}/c",)
+    report = go_back(place.store(), expect_serial=found.serial_now)
+    assert ids(place) == {"a", "db/x", "db/y", "c"}
+    assert (report.restored, report.forgotten) == (2, 1)
+    assert compare(place.store(), PROD, found.file).same
+    asyncio.run(undo(place.store(), PROD, timeout=5.0))
+    assert ids(place) == {"a", "db/x", "b", "c"}
+
+
+def test_a_nested_scope_goes_back_alone(place: Place) -> None:
+    go_back(place.store(), DB)
+    assert ids(place) == {"a", "db/x", "db/y", "b", "c"}
+
+
+def test_the_run_is_in_the_list_with_its_events(place: Place) -> None:
+    report = go_back(place.store())
+    workspace = Workspace(place.store())
+    (run, *_) = workspace.refresh().runs[PROD]
+    assert (run.run, run.purpose, run.outcome) == (report.run, "restore", "done")
+    told = [type(entry.event).__name__ for entry in workspace.entries(PROD)]
+    assert told[0] == "RunStarted"
+    assert {"BackupTaken", "Restored", "RunEnded"} <= set(told)
+
+
+def test_another_serial_is_refused_and_nothing_is_opened(place: Place) -> None:
+    before = place.store().epochs(PATH)
+    with pytest.raises(Refused, match="by now, not at 1"):
+        go_back(place.store(), expect_serial=1)
+    assert place.store().epochs(PATH) == before
+
+
+def test_whoever_holds_the_scope_is_waited_for_and_named(place: Place) -> None:
+    async def both() -> None:
+        held = await place.store().acquire(PATH, timeout=5.0)
+        try:
+            # Files: one process could only wait for itself, and is told so at once.
+            with pytest.raises((LockHeld, UsageError), match="my-app/prod"):
+                await restore(place.store(), DB, "latest", timeout=0.2)
+        finally:
+            held.release()
+
+    asyncio.run(both())
+    assert ids(place) == {"a", "db/x", "b", "c"}
+
+
+def test_backups_are_listed_pinned_and_thinned_out(place: Place) -> None:
+    store = place.store()
+    first = timeline(store, PROD, verify=True)[0]
+    assert (first.reason, first.problem, first.resources) == ("before R-2", "", 3)
+    set_pin(store, PROD, first.file, "keep")
+    made = [take(store, PROD, note=f"number {n}") for n in range(4)]
+    listed = timeline(store, PROD, verify=True)
+    assert [info.note for info in listed[:-1]] == ["number 3", "number 2", "number 1", "number 0"]
+    assert (listed[-1].pinned, listed[-1].pin) == (True, "keep")
+    assert listed[3].steps == (2, 1, 1)
+    store.retention = Retention(1, 0, 0, 0)
+    prune_after(store, PATH, made[-1].file)
+    left = [info.file for info in timeline(store, PROD)]
+    if store.remote:  # each look costs a request: not for so few
+        assert len(left) == 5
+        for n in range(3):
+            made.append(take(store, PROD, note=f"number {n + 4}"))
+        prune_after(store, PATH, made[-1].file)
+        left = [info.file for info in timeline(store, PROD)]
+    assert left == [made[-1].file, first.file]
