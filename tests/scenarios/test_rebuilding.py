@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from alchemy import LockHeld, Refused, Scope, StateInvalid, UsageError, alchemy
+from alchemy import LockHeld, Refused, RunFailed, Scope, StateInvalid, UsageError, alchemy
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Reserve
 from alchemy.model.values import Hold, ScopeKind
+from alchemy.operations.cleaning import plan_cleanup
 from alchemy.operations.rebuilding import RebuildPlan, RebuildReport, plan_rebuild, rebuild
 from alchemy.settings import Options, Project
 from alchemy.store.ledger import Ledger
@@ -297,6 +298,30 @@ def test_a_stage_of_which_only_views_are_left_is_known_to_be_damaged(world: Worl
     refused(world)
     with pytest.raises(StateInvalid):
         world.deploy(three)
+
+
+def test_what_was_left_behind_still_is_and_nothing_else(world: World, cloud: Cloud) -> None:
+    """Also for a deploy that fails afterwards: rows from before were declared once, whatever it comes to."""
+
+    async def failing(scope: Scope) -> None:
+        Thing("broken")
+
+    world.deploy(three)
+
+    async def release() -> None:
+        ledger = await Ledger.open(world.store, STAGE, ScopeKind.STAGE, purpose="deploy", timeout=0)
+        declared = {"complete": True, "orphans": [f"{PROD}/inner/solid"], "next_seq": ledger.fold.next_seq}
+        ledger.close(outcome="done", counts={}, failures=[], declared=declared)
+
+    asyncio.run(release())
+    damage_line(world)
+    rebuilt(world)
+    left = [step.address for step in plan_cleanup(world.store, STAGE).deletions]
+    assert left == [f"{PROD}/inner/solid"]
+    cloud.fail("create broken", times=9)
+    with pytest.raises(RunFailed):
+        world.deploy(failing, max_retries=0)
+    assert [step.address for step in plan_cleanup(world.store, STAGE).deletions] == left
 
 
 # --- with the program

@@ -116,7 +116,9 @@ async def rebuild(
         now = store.clock.now()
         refuse_held(salvaged.fold, now)
         refuse_held_above(store, owner)
+        last = max((row.seq for row, _ in plan.rows), default=0)
         beginning = salvaged.beginning(list(_ops(plan, salvaged.fold)))
+        beginning = replace(beginning, next_seq=max(beginning.next_seq, last + 1))
         if lease is not None:
             lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))
         fold = salvaged.fold
@@ -126,7 +128,7 @@ async def rebuild(
         ledger = await Ledger.open(
             store, owner, plan.kind, purpose=PURPOSE, timeout=0, locking=False, beginning=beginning
         )
-        _finish(ledger, plan, before, listener)
+        _finish(ledger, plan, before, _declared(fold, beginning.next_seq), listener)
         store.ensure_application(owner)
     finally:
         if lease is not None:
@@ -134,7 +136,15 @@ async def rebuild(
     return RebuildReport(str(owner), ledger.run, len(plan.rows), before, aside)
 
 
-def _finish(ledger: Ledger, plan: RebuildPlan, before: str, listener: Listener | None) -> None:
+def _declared(fold: Fold, next_seq: int) -> dict[str, Any]:
+    """What was known to be left behind still is; everything else counts as declared until a deploy says otherwise."""
+    orphans = sorted(row.address for row in fold.resources.values() if not row.former and fold.orphaned(row.address))
+    return {"complete": True, "orphans": orphans, "next_seq": next_seq}
+
+
+def _finish(
+    ledger: Ledger, plan: RebuildPlan, before: str, declared: dict[str, Any], listener: Listener | None
+) -> None:
     """The rows are durable: tells, and releases."""
     tell = _teller(ledger, listener)
     who = f"{identity.user()}@{identity.host()}"
@@ -145,7 +155,7 @@ def _finish(ledger: Ledger, plan: RebuildPlan, before: str, listener: Listener |
         ledger.emit(event)
         tell(event)
     counts = {"rebuilt": len(plan.rows)}
-    ledger.close(outcome="done", counts=counts, failures=[])
+    ledger.close(outcome="done", counts=counts, failures=[], declared=declared)
     took = round(ledger.store.clock.elapsed() - ledger.started, 3)
     tell(RunEnded(str(ledger.path), "done", counts, [], took, len(plan.rows)))
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from alchemy.engine import kinds
 from alchemy.engine.calls import describe
+from alchemy.engine.context import Context
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
-from alchemy.engine.session import Run, Session, call, different_target
+from alchemy.engine.session import Run, Session, different_target
 from alchemy.errors import AlchemyError, RunFailed, UsageError
 from alchemy.model.changes import Change
 from alchemy.model.fold import Fold
@@ -135,7 +137,7 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
     for name, generation, ours in names:
         row = _announced(run, cls, wish, name, generation, ours)
         try:
-            seen = await call(run, cls.restore(row).read, row)
+            seen = await _ask(run, cls.restore(row).read, row)
         except Exception as error:
             found.notes.append(f"{wish.address}: {name} could not be looked up: {describe(error)}; the next run looks")
             found.rows.append((row, f"cloud, not looked up: {name}"))
@@ -146,6 +148,11 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
         former = newest is not None
         found.rows.append((replace(row, status=Status.READY, former=True) if former else row, f"cloud: {name}"))
         newest = newest or row
+
+
+async def _ask(run: Run, verb: Callable[[Context], Coroutine[Any, Any, Any]], row: ResourceState) -> Any:
+    """A look needs no epoch: nothing is announced, nobody is fenced by it."""
+    return await run.session.calls.make(lambda: verb(run.context(row)), row.timeout)
 
 
 def _names(cls: type[Resource], wish: Desired, lineage: str) -> Sequence[tuple[str, int, bool]]:
@@ -165,7 +172,7 @@ async def _alike(run: Run, cls: type[Resource], wish: Desired) -> Sequence[tuple
     """The lineage is lost, and with it the mark: objects with a name like this stage would give, and some mark."""
     row = _announced(run, cls, wish, "", 0, ours=False)
     like = re.compile(re.escape(plain_name(wish.address, cls.name_limit - 7)) + "-[0-9a-f]{6}")
-    names = await call(run, cls.restore(row).list_names, row)
+    names = await _ask(run, cls.restore(row).list_names, row)
     return [(name, 0, False) for name in sorted(names) if like.fullmatch(name)]
 
 

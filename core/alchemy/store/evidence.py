@@ -18,7 +18,7 @@ import orjson
 from alchemy.errors import AlchemyError, StateInvalid
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Record, Unreadable, decode
+from alchemy.model.records import BadLine, Newer, Record, decode
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeState
 from alchemy.store.backups import read_backup
@@ -76,6 +76,14 @@ class Seen:
         return self.row.key if isinstance(self.row, ResourceState) else "\x00" + self.row.path
 
 
+def begun(path: ScopePath | str, numbers: dict[str, int]) -> Fold:
+    """Of a journal that begins in the place of another. All that it begins with counts as declared by a deploy."""
+    declared = {"complete": True, "orphans": [], "seq": numbers["seq"], "next_seq": numbers["next_seq"]}
+    fold = Fold(str(path), seq=numbers["seq"], serial=numbers["serial"], next_seq=numbers["next_seq"])
+    fold.declared = declared
+    return fold
+
+
 def aside_names(files: Files, layout: Layout, path: ScopePath | str) -> list[str]:
     """The journals of `path` that were set aside, oldest first."""
     found = [(int(m[1]), name) for name in files.names(layout.scope(path)) if (m := ASIDE.fullmatch(name))]
@@ -130,7 +138,7 @@ def _read_file(files: Files, file: Path, path: str, pieces: dict[int, list[Found
     for place, line in enumerate(lines, 1):
         try:
             record, check = decode(line)
-        except Unreadable as error:
+        except Newer as error:
             raise StateInvalid(
                 f"{safe_text(file)}:{place}: {error}", hint="rebuild it with the newer version; nothing was changed"
             ) from error

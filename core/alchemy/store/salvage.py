@@ -16,7 +16,7 @@ from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
-from alchemy.store.evidence import BEGINS, Image, Seen, aside_names, read_images, read_records, read_views
+from alchemy.store.evidence import BEGINS, Image, Seen, aside_names, begun, read_images, read_records, read_views
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 
@@ -41,7 +41,9 @@ class Beginning:
         return {BEGINS: {"seq": self.seq, "serial": self.serial, "next_seq": self.next_seq}}
 
     def fold(self, path: ScopePath | str) -> Fold:
-        return Fold(str(path), seq=self.seq, serial=self.serial, next_seq=self.next_seq, lineage=self.lineage)
+        fold = begun(path, self.body[BEGINS])
+        fold.lineage = self.lineage
+        return fold
 
 
 @dataclass(slots=True)
@@ -131,6 +133,7 @@ def _apply(fold: Fold, record: Record, check: str, sources: dict[str, str], drop
     if BEGINS in record.body:
         for table in (fold.resources, fold.scopes, fold.stamps, sources):
             table.clear()
+        fold.declared = begun(fold.path, record.body[BEGINS]).declared
     rows, scopes = fold.apply(record, check)
     for key in [*rows, *("\x00" + scope for scope in scopes)]:
         if key in fold.stamps:
