@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from alchemy.errors import LockHeld, UsageError
+from alchemy.errors import Fenced, LockHeld, UsageError
 from alchemy.model.canonical import normalise
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
@@ -74,7 +74,13 @@ class StateManager:
             await self._save(scope, owner, kind, state)
 
     async def _save(self, scope: ScopePath, owner: ScopePath, kind: ScopeKind, state: ScopeState) -> None:
-        mine = any(owner in lease.exclusive for lease in self._leases.values())
+        held = [lease for lease in self._leases.values() if owner in lease.exclusive]
+        mine = bool(held)
+        if not all(lease.mine for lease in held):
+            raise Fenced(
+                f"the lock of {scope} was opened by force while this manager held it: nothing was saved",
+                hint="`alchemy scope locks` shows who has it now; take it again, and look at the state before saving",
+            )
         ledger = await Ledger.open(
             self.store,
             owner,

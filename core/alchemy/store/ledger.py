@@ -100,7 +100,7 @@ class Ledger:
         if locking:
             wanted = lock_path or path
             owner = path if wanted != path else None
-            leases = [await store.acquire(wanted, owner=owner, timeout=timeout, held=held, waiting=wait)]
+            leases = [await wait.acquire(wanted, owner=owner, timeout=timeout, held=held)]
         try:
             given = (store, path, kind, leases, purpose, target, held_by_person, beginning, refuse)
             # A bucket is far away: other scopes of the program go on meanwhile.
