@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,23 @@ def test_a_reservation_keeps_runs_out_of_an_application_and_is_shown(place: InOb
         assert [(lock.path, lock.verdict) for lock in shown.locks] == [("my-app", Verdict.HELD)]
         assert shown.scopes["my-app"].kind is ScopeKind.APPLICATION
         await unlock(place.store(), "my-app", token=view.token)
+        end(await opened(place.store()))
+
+    asyncio.run(scene())
+
+
+def test_who_waits_is_told_of_a_reservation_at_once_and_leaves_no_claim(place: InObjects) -> None:
+    async def scene() -> None:
+        store = place.store()
+        end(await opened(store))
+        view = await hold(store, PROD, reason="freeze")
+        lease = await store.acquire(ScopePath.parse(PROD), timeout=0)
+        began = time.monotonic()
+        with pytest.raises(LockHeld, match=r"it is reserved by .*: freeze"):
+            await opened(place.store(), timeout=20.0)
+        assert time.monotonic() - began < 5.0
+        lease.release()
+        await unlock(place.store(), PROD, token=view.token)
         end(await opened(place.store()))
 
     asyncio.run(scene())

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
-from alchemy.errors import Refused
+from alchemy.errors import Fenced, Refused
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
+from alchemy.model.values import ScopeKind
 from alchemy.operations.auditing import audit_log
 from alchemy.operations.shapes import UnlockReport
+from alchemy.operations.states import StateManager
 from alchemy.operations.unlocking import unlock
 from alchemy.operations.verdicts import explain
 from alchemy.operations.workspace import Workspace
 from alchemy.store.store import Store
+from tests.model.rows import scope as scope_row
 from tests.operations.actor import Actor, actor_in, open_ledger, store_in
 
 PROD = "my-app/prod"
@@ -235,3 +238,22 @@ def test_a_lock_without_a_journal_is_opened_too(root: Path, store: Store, actor:
 
     asyncio.run(locked())
     assert explain(store, "my-app").verdict is Verdict.FREE
+
+
+def test_a_script_whose_lock_was_opened_by_force_saves_nothing(root: Path, store: Store) -> None:
+    """It holds no epoch that could be fenced: without the look it would open the next one, over whoever came after."""
+
+    async def script() -> None:
+        manager = StateManager(root)
+        state = scope_row(PROD, ScopeKind.STAGE)
+        await manager.save_state(PROD, state)
+        async with manager.lock(PROD):
+            await unlock(store, PROD, token=explain(store, PROD).token, force=True)
+            newcomer = await open_ledger(store_in(root), PROD)
+            with pytest.raises(Fenced, match="was opened by force while this manager held it"):
+                await manager.save_state(PROD, state)
+            assert newcomer.failure is None
+            newcomer.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(script())
+    assert store.read_fold(PROD).epoch == 2
