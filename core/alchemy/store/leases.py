@@ -116,7 +116,7 @@ def held_lease(root: str, path: ScopePath) -> Lease | None:
 
 
 def held_below(root: str, path: ScopePath) -> list[ScopePath]:
-    """What this process holds at `path` and below it."""
+    """What this process holds at `path` and below it, and nobody has broken."""
     with mutex():
-        held = [other for (where, other), lease in _held.items() if where == root and lease._pid == os.getpid()]
+        held = [other for (where, other), lease in _held.items() if where == root and lease.mine]
     return sorted(other for other in held if path.holds(other))
