@@ -428,3 +428,19 @@ def test_a_checksum_that_was_computed_again_does_not_make_a_row(root: Path) -> N
     data["address"] = "../../../etc/passwd"
     view.write_bytes(json.dumps({**data, "sha256": digest(data)}).encode())
     only(root, FIRST, "error", "its checksum is right, and it is no row", "--fix`")
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o777])
+def test_a_whole_deploy_is_its_owners_alone_under_any_umask(tmp_path: Path, mask: int) -> None:
+    world = World(tmp_path, Cloud())
+    token = CLOUD.set(world.cloud)
+    before = os.umask(mask)
+    try:
+        for _ in range(2):
+            world.deploy(shop, state_dir=world.state)
+    finally:
+        os.umask(before)
+        CLOUD.reset(token)
+    found = {path: path.stat().st_mode & 0o777 for path in [world.state, *world.state.rglob("*")]}
+    assert found == {path: 0o700 if path.is_dir() else 0o600 for path in found}
+    assert validate(world.state) == []

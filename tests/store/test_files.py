@@ -296,7 +296,7 @@ def test_a_failed_replacement_leaves_nothing_behind(root: Path) -> None:
     path = root / "app/prod/resources/a/state.json"
     path.unlink()
     path.mkdir()
-    with pytest.raises(StateInvalid, match="state.json is a directory, where a plain file is due"):
+    with pytest.raises(StateInvalid, match=r"state\.json is a directory, where a plain file is due"):
         Files(root).replace(path, b"new")
     assert [each.name for each in path.parent.iterdir()] == ["state.json"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Event, Restored, RunEnded, RunStarted
-from alchemy.model.schema import check_record
+from alchemy.model.schema import UnknownHere, check_record
 from alchemy.model.values import FORMAT, Hold, ResourceState, ScopeState
 
 _HEAD = b'{"r":'
@@ -150,6 +150,8 @@ def decode(line: bytes) -> tuple[Record, str]:
         check_record(data)
     except Newer:
         raise
+    except UnknownHere as error:
+        raise Newer(str(error)) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise Unreadable("the checksum matches, and it is no record: not written by this tool") from error
     except ValueError as error:

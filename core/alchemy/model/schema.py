@@ -17,6 +17,11 @@ from alchemy.model.paths import ScopePath, check_id
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState, Status, Target
 
+
+class UnknownHere(ValueError):
+    """A kind, operation or status that only a later version can have written."""
+
+
 KINDS = frozenset(["open", "commit", "restore", "checkpoint", "release"])
 _STATUSES = frozenset(map(str, Status))
 _SCOPE_KINDS = frozenset(map(str, ScopeKind))
@@ -100,7 +105,7 @@ def check_record(data: dict[str, Any]) -> None:
     """One batch as decoded. Also says which kind or operation this version does not know."""
     _RECORD.check(data)
     if data["kind"] not in KINDS:
-        raise ValueError(f"its kind {_shown(data['kind'])} is unknown to this version")
+        raise UnknownHere(f"its kind {_shown(data['kind'])} is unknown to this version")
     _counted(data, "seq", "epoch", "serial")
     for op in _list(data, "ops", dict):
         _check_op(op)
@@ -156,16 +161,16 @@ def _check_op(op: dict[str, Any]) -> None:
     elif verb == "hold":
         _HOLD.check(op)
     else:
-        raise ValueError(f"its operation {_shown(verb)} is unknown to this version")
+        raise UnknownHere(f"its operation {_shown(verb)} is unknown to this version")
 
 
 def check_resource(row: dict[str, Any]) -> None:
     """A resource's row, from a record, a copy or a view."""
     if row.get("type") != "resource":
-        raise ValueError(f"a row's type {_shown(row.get('type'))} is unknown to this version")
+        raise UnknownHere(f"a row's type {_shown(row.get('type'))} is unknown to this version")
     _RESOURCE.check(row)
     if row["status"] not in _STATUSES:
-        raise ValueError(f"its status {_shown(row['status'])} is unknown to this version")
+        raise UnknownHere(f"its status {_shown(row['status'])} is unknown to this version")
     _check_address(row["address"])
     if not (0 <= row.get("seq", 0) <= _MOST and 0 <= row.get("generation", 0) <= _MOST):
         raise ValueError("its seq or generation is out of range")
@@ -184,7 +189,7 @@ _NOTHING: dict[str, Any] = {}
 def check_scope(row: dict[str, Any]) -> None:
     _SCOPE.check(row)
     if row["kind"] not in _SCOPE_KINDS:
-        raise ValueError(f"its kind {_shown(row['kind'])} is unknown to this version")
+        raise UnknownHere(f"its kind {_shown(row['kind'])} is unknown to this version")
     _check_path(row["path"])
     if row.get("target") is not None:
         _TARGET.check(row["target"])

@@ -46,9 +46,12 @@ def open_lock(layout: Layout, file: Path, flags: int) -> int:
             f"cannot open the lock file {safe_text(file)}: {error.strerror}",
             hint=f"check owner and permissions of {safe_text(layout.root)}, then run the same command again",
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
         raise _misplaced(file, "not a plain file")
+    if flags & os.O_CREAT and mode & FILE_MODE != FILE_MODE:  # taken by a strange umask: nobody could open it again
+        os.fchmod(descriptor, FILE_MODE)
     return descriptor
 
 
