@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import os
+import sys
 from typing import Any
 
 from alchemy.engine.scope import Scope
 from alchemy.engine.session import Run, Session, different_target, held_in_process, open_sessions
 from alchemy.engine.signals import interrupts
-from alchemy.errors import AlchemyError, InvalidName, UsageError
+from alchemy.errors import AlchemyError, InvalidName, StorageFailed, UsageError
 from alchemy.model.events import Entry, LockWaited, Noted, RunStarted, ScopeEntered
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
@@ -32,12 +34,13 @@ async def open_owner(
     lock_path: ScopePath | None = None,
 ) -> Scope:
     """An application, stage or test scope. Phases `plan` and `read` take no lock and create nothing."""
-    _check_kind(session, path, kind)
     if session.phase in ("plan", "read"):
+        _check_kind(session, path, kind)
         ledger = Ledger.read(session.store, path, kind)
     else:
         interrupts.install()
         try:
+            _check_kind(session, path, kind)
             ledger = await _open_ledger(session, path, kind, options, purpose, lock_path)
         except BaseException:
             interrupts.remove()
@@ -160,11 +163,12 @@ def _arm_exit() -> None:
     global _armed
     if not _armed:
         _armed = True
-        atexit.register(give_back)
+        atexit.register(_leave)
 
 
-def give_back() -> None:
-    """At exit: a scope never finalized collects nothing, gives its lock back, and says so."""
+def give_back() -> list[AlchemyError]:
+    """At exit: a scope never finalized collects nothing, gives its lock back, and says so. Returns what failed."""
+    errors: list[AlchemyError] = []
     for session in open_sessions():
         for path, run in sorted(session.runs.items(), reverse=True):
             session.forget(path)
@@ -175,5 +179,17 @@ def give_back() -> None:
                 run.emit(Noted(str(path), text, "warning"), durable=True)
             try:
                 run.ledger.close(outcome="interrupted", counts=dict(run.counts), failures=[])
-            except AlchemyError as error:
-                run.emit(Noted(str(path), error.message, "warning"))
+            except Exception as error:  # one scope that cannot be closed does not keep the others open
+                known = error if isinstance(error, AlchemyError) else StorageFailed(f"{path} is not closed: {error}")
+                run.emit(Noted(str(path), f"{known.message}: {known.hint}" if known.hint else known.message, "warning"))
+                errors.append(known)
+    return errors
+
+
+def _leave() -> None:
+    """The interpreter is ending, so nothing can be raised any more: only this way does the exit code tell."""
+    errors = give_back()
+    if errors:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(max(error.exit_code for error in errors))

@@ -33,6 +33,7 @@ from alchemy.model.events import (
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, Target
 from alchemy.settings import Options
+from alchemy.store.afar import in_thread
 from alchemy.store.ledger import Ledger
 from alchemy.store.store import Lease, Store
 
@@ -226,12 +227,12 @@ class Run:
         ledger = self.ledger
         took = ledger.store.clock.elapsed() - ledger.started
         try:
-            ledger.close(
-                outcome=outcome,
-                counts=dict(self.counts),
-                failures=[list(pair) for pair in self.failures],
-                declared=declared,
-            )
+            failed = [list(pair) for pair in self.failures]
+            given: dict[str, Any] = {"outcome": outcome, "counts": dict(self.counts), "failures": failed}
+            if ledger.store.remote:  # a bucket is far away: other scopes of the program go on meanwhile
+                await in_thread(lambda: ledger.close(**given, declared=declared))
+            else:
+                ledger.close(**given, declared=declared)
         except Fenced as error:
             self.lost(error)
             raise
@@ -272,8 +273,7 @@ async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: Resourc
     """One verb of a kind under a permit and the row's timeout; none once the journal is closed to this run."""
 
     async def made() -> Any:
-        if run.ledger.failure is not None:
-            raise run.ledger.failure
+        await run.ledger.confirm()
         return await verb(run.context(row))
 
     return await run.session.calls.make(made, row.timeout)

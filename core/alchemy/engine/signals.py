@@ -53,7 +53,7 @@ class Interrupts:
         self.count += 1
         loop = self._loop
         if self.count > 1 or loop is None or loop.is_closed():
-            sys.stderr.flush()
+            _rescue()
             os._exit(130)
         loop.call_soon_threadsafe(self._stop)
 
@@ -77,6 +77,19 @@ class Interrupts:
                         await run.ledger.flush()
         if self._main is not None and not self._main.done() and not any(s.closing for s in sessions):
             self._main.cancel()
+
+
+def _rescue() -> None:
+    """The second signal: nothing is waited for any more; what the cloud said and no store has goes into a spill."""
+    try:
+        for session in open_sessions():
+            for path, run in list(session.runs.items()):
+                hint = run.ledger.rescue(f"{path} was left while its state was being written")
+                if hint:
+                    sys.stderr.write(f"{path}{hint}\n")
+        sys.stderr.flush()
+    except Exception:  # whatever stands in the way, the person who pressed twice wants to be gone
+        return
 
 
 interrupts = Interrupts()

@@ -63,11 +63,17 @@ async def run_program(path: Path, asked: Invocation) -> RunResult:
                 hint="put the program's body into `async def main() -> None:`",
             )
         result.value = await main()
+    except BaseException:
+        give_back()
+        raise
+    else:
+        errors = give_back()
+        if errors:
+            raise errors[0]
         return result
     finally:
         invocation.reset(token)
         recorded_runs.reset(recording)
-        give_back()
 
 
 def load_program(path: Path) -> ModuleType:

@@ -39,6 +39,11 @@ class Medium(Protocol):
         """The record is in the fold; `rows` and `scopes` it touched may be shown to people now."""
         ...
 
+    @property
+    def doubtful(self) -> bool:
+        """A later epoch may be open: a record should precede what is about to be done outside. Cheap."""
+        ...
+
     def opened(self) -> None:
         """The opener is durable: time to look at what a crash may have left."""
         ...
@@ -67,6 +72,7 @@ class _Batch:
     ack: Ack | None
     kind: str = "commit"
     body: dict[str, Any] = field(default_factory=dict)
+    probing: bool = False  # written also when it is empty: to learn whether this run may still write
 
     def done(self, error: AlchemyError | None = None) -> None:
         if self.ack is None or not self.ack.set_running_or_notify_cancel():  # False: who waited for it was cancelled
@@ -96,6 +102,7 @@ class Journal:
         self._due = 0.0  # when what is queued has lingered enough
         self._closing = False
         self._unwritten: list[Op] = []
+        self._writing: list[Op] = []  # handed to the medium, not acknowledged yet
         self._thread: threading.Thread | None = None
 
     def start(self, ops: Sequence[Op], body: dict[str, Any]) -> None:
@@ -110,14 +117,20 @@ class Journal:
         self._thread.start()
 
     def append(
-        self, ops: Sequence[Op], *, wait: bool, kind: str = "commit", body: dict[str, Any] | None = None
+        self,
+        ops: Sequence[Op],
+        *,
+        wait: bool,
+        kind: str = "commit",
+        body: dict[str, Any] | None = None,
+        probing: bool = False,
     ) -> Ack | None:
-        """Queues a batch. With `wait` the writer hurries and the returned future completes with the ack.
+        """Queues a batch. With `wait` the writer hurries; the future completes with the ack.
 
-        A `kind` other than commit makes a record of its own of it, all or nothing.
+        A `kind` other than commit is a record of its own, all or nothing. `probing` writes also an empty one.
         """
         self._refuse_forked()
-        batch = _Batch(ops, Future() if wait else None, kind, body or {})
+        batch = _Batch(ops, Future() if wait else None, kind, body or {}, probing)
         with self._condition:
             if self.failure:
                 self._unwritten += ops
@@ -133,18 +146,25 @@ class Journal:
         return batch.ack
 
     def fail(self, error: AlchemyError) -> None:
-        """From outside, for good: somebody else is known to have taken over (a heartbeat found it out)."""
+        """From outside, for good: a heartbeat found out that somebody took over."""
         with self._condition:
             if self.failure is None and not self._closing:
                 self.failure = error
                 self._condition.notify()
 
+    @property
+    def doubtful(self) -> bool:
+        return self._medium.doubtful
+
+    def rescue(self, error: AlchemyError) -> None:
+        """What is not acknowledged goes to the spill: this process ends without waiting."""
+        queued = [op for part in list(self._queue) for op in part.ops]  # no lock: a signal handler calls this
+        self._spill.write([*self._unwritten, *self._writing, *queued], error)
+
     def _refuse_forked(self) -> None:
         if os.getpid() != self._pid:
-            raise UsageError(
-                f"this process was forked from the one that holds {self.fold.path}: it cannot write its state",
-                hint="start another process instead (subprocess, or multiprocessing's spawn)",
-            )
+            said = f"this process was forked from the one that holds {self.fold.path}: it cannot write its state"
+            raise UsageError(said, hint="start another process instead (subprocess, or multiprocessing's spawn)")
 
     def settle(self) -> None:
         """Writes what is queued and stops the writer. Blocks; after it the fold no longer changes."""
@@ -157,9 +177,9 @@ class Journal:
             self._thread.join()
 
     def close(self, body: dict[str, Any], ops: Sequence[Op] = ()) -> None:
-        """The release, a snapshot when the tail has grown, and everything that is to be shown. Blocks."""
+        """The release, a snapshot when the tail has grown, and all that is to be shown. Blocks. Never in a fork."""
         if os.getpid() != self._pid:
-            return  # a forked child: the epoch is its parent's
+            return
         self.settle()
         try:
             # Before the release: whoever dies here leaves an open run, after which every view is looked at again.
@@ -170,8 +190,8 @@ class Journal:
             self._catch_up()
         finally:
             self._medium.close()
-        if self.failure is not None:
-            self._spill.write(self._unwritten, self.failure)  # with what calls in flight have brought since
+        if self.failure is not None:  # with what calls in flight have brought since
+            self._spill.write(self._unwritten, self.failure)
             raise self.failure
 
     def _catch_up(self) -> None:
@@ -221,8 +241,11 @@ class Journal:
         try:
             if self.failure:
                 raise self.failure
-            if ops or batch[0].kind != "commit":  # a flush behind which nothing is queued has nothing to write
+            # A flush behind which nothing is queued has nothing to write.
+            if ops or batch[0].kind != "commit" or any(part.probing for part in batch):
+                self._writing = ops
                 self._write(batch[0].kind, ops, batch[0].body)
+            self._writing = []
         except AlchemyError as error:
             self._give_up(error, batch)
         except Exception as error:
@@ -245,6 +268,7 @@ class Journal:
             left, self._queue = self._queue, []
             batch = batch + left
             self._unwritten += [op for part in batch for op in part.ops]
+            self._writing = []
         self._spill.write(self._unwritten, error)
         for part in batch:
             part.done(error)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from alchemy.errors import AlchemyError, StateInvalid
@@ -18,13 +19,13 @@ from alchemy.model.events import Event, Noted
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put, Reserve
-from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
-from alchemy.store.backups import last_serial, prune_after, write_backup
+from alchemy.store.afar import open_afar
 from alchemy.store.journal import Journal
 from alchemy.store.moving import refuse_arriving
 from alchemy.store.reservations import Waiting, refuse_held, refuse_held_above
+from alchemy.store.runbackups import RunBackups
 from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
 
@@ -58,9 +59,7 @@ class Ledger:
         self.mutated = False  # a row changed in this run, apart from the opener's
         self._journal: Journal | None = None
         self._leases: list[Lease] = []
-        self.warning = ""  # what went wrong at the end and is no reason to fail
-        self._backed_up = False
-        self._backup = ""  # the newest that this run wrote
+        self._backups = RunBackups(store)
         self._pid = os.getpid()
         self._round: asyncio.Task[None] | None = None
         self._round_ops: list[Op] = []
@@ -102,15 +101,17 @@ class Ledger:
             owner = path if wanted != path else None
             leases = [await wait.acquire(wanted, owner=owner, timeout=timeout, held=held)]
         try:
-            given = (store, path, kind, leases, purpose, target, held_by_person, beginning, refuse)
-            # A bucket is far away: other scopes of the program go on meanwhile.
-            opened = await asyncio.to_thread(cls._open, *given) if store.remote else cls._open(*given)
+            opening = partial(cls._open, store, path, kind, leases, purpose, target, held_by_person, beginning)
+            opened = await open_afar(opening, refuse, cls._undo) if store.remote else opening(refuse)
         except BaseException:
             for lease in leases:
                 lease.release()
             raise
         wait.over(opened.emit)
         return opened
+
+    def _undo(self) -> None:
+        self.close(outcome="interrupted", counts={}, failures=[])
 
     @classmethod
     def _open(
@@ -220,6 +221,23 @@ class Ledger:
         assert ack is not None
         await asyncio.wrap_future(ack)
 
+    async def confirm(self) -> None:
+        """Right before a call to the cloud: this run may still write. Fenced when another took over meanwhile."""
+        journal = self._writer
+        if journal.failure is not None:
+            raise journal.failure
+        if journal.doubtful:
+            ack = journal.append((), wait=True, probing=True)
+            assert ack is not None
+            await asyncio.wrap_future(ack)
+
+    def rescue(self, why: str) -> str:
+        """Before the process ends without waiting: the way out, when something had to be put aside."""
+        error = AlchemyError(why)
+        if self._journal is not None and os.getpid() == self._pid:
+            self._journal.rescue(error)
+        return error.hint
+
     async def flush(self) -> None:
         """Everything recorded so far is durable."""
         ack = self._writer.append((), wait=True)
@@ -231,23 +249,18 @@ class Ledger:
 
         Returns the file's name, or "" when none was needed. `always`: one with this reason, whatever there is.
         """
-        if self._backed_up and not always:
-            return ""
-        file = ""
-        if always or (self.fold.resources and last_serial(self.store, self.path) != self.fold.serial):
-            self._backup = file = write_backup(self.store, self.fold, reason)
-        self._backed_up = True
-        return file
+        return self._backups.before_change(self.fold, reason, always=always)
+
+    @property
+    def warning(self) -> str:
+        """What went wrong at the end and is no reason to fail."""
+        return self._backups.warning
 
     def _prune(self) -> None:
-        """Old backups go when there is a new one; what keeps them from going is told and keeps nothing else."""
-        if not self._backup or self.failure is not None or os.getpid() != self._pid:
-            return
-        try:
-            prune_after(self.store, self.path, self._backup)
-        except (AlchemyError, OSError) as error:
-            self.warning = f"old backups are not removed: {safe_text(error, 300)}"
-            self.emit(Noted(str(self.path), self.warning, "warning"))
+        if self.failure is None and os.getpid() == self._pid:
+            self._backups.prune(self.fold)
+            if self.warning:
+                self.emit(Noted(str(self.path), self.warning, "warning"))
 
     def close(self, *, outcome: str, counts: dict[str, int], failures: list[list[str]], declared: Any = None) -> None:
         """Writes the release, the views and (after a stage's first mutating run) a backup; gives the lock back.
@@ -272,8 +285,8 @@ class Ledger:
             if self.mutated and stored is not None:
                 ops = [Put(replace(stored, updated_at=clock.now(), last_run=f"R-{journal.epoch}"))]
             journal.close(body, ops)
-            if self.mutated and fold.resources and last_serial(self.store, self.path) < 0:
-                write_backup(self.store, fold, "after the first run")
+            if self.mutated:
+                self._backups.after_first(fold)
         finally:
             for lease in leases:
                 lease.release()

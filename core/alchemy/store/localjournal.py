@@ -62,6 +62,10 @@ class EpochFile:
             self._views.begin()
         self._views.touch(rows, scopes)
 
+    @property
+    def doubtful(self) -> bool:
+        return self._files.exists(self._next)
+
     def opened(self) -> None:
         if self._recheck:
             self._views.check_all()

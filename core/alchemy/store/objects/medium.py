@@ -47,6 +47,11 @@ class ObjectMedium:
         """When a record of ours last counted, by the own clock."""
         return self._writer.alive
 
+    @property
+    def doubtful(self) -> bool:
+        """No record of ours counted for so long that others may have taken over; heartbeats are not asked."""
+        return self._clock.elapsed() - self.alive > self._writer.limits.give_up
+
     def put(self, record: Record, line: bytes) -> None:
         if record.kind != "open":
             self._perform(self._writer.append(record, line))
