@@ -1,0 +1,109 @@
+"""Cleanup and reset where state is a bucket's: the same plans, the same records. What only files have is refused."""
+
+# mypy: disable-error-code="unused-awaitable"
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from alchemy.engine.blocks import Opening
+from alchemy.engine.entering import open_owner
+from alchemy.engine.session import Session
+from alchemy.errors import Refused
+from alchemy.model.paths import ScopePath
+from alchemy.model.values import ScopeKind
+from alchemy.operations.accepting import plan_edits
+from alchemy.operations.cleaning import cleanup, plan_cleanup
+from alchemy.operations.rebuilding import plan_rebuild
+from alchemy.operations.resetting import plan_reset, reset
+from alchemy.settings import Options, Project
+from alchemy.store.ledger import Ledger
+from alchemy.store.objects.store import ObjectStore
+from alchemy.testing.objects import MemoryObjects
+from alchemy.wiring import connect
+from tests.scenarios.world import CLOUD, PROD, Cloud, Thing
+
+STAGE = ScopePath.parse(PROD)
+OPTIONS = Options(retry_delay=0.0)
+
+
+class Bucket:
+    """A stage of things whose state is in objects."""
+
+    def __init__(self, root: Path) -> None:
+        self.objects = MemoryObjects()
+        self.root = root
+        self.sessions = 0
+
+    @property
+    def store(self) -> ObjectStore:
+        self.sessions += 1
+        return ObjectStore(self.objects, self.root, f"{self.sessions:032x}")
+
+    def deploy(self, *ids: str) -> None:
+        async def declare() -> None:
+            session = Session(self.store, "up", OPTIONS, connect, None, "a dict")
+            async with Opening(lambda: open_owner(session, STAGE, ScopeKind.STAGE, OPTIONS)):
+                for id in ids:
+                    Thing(id)
+
+        asyncio.run(declare())
+
+    def run(self, act: Callable[[ObjectStore], Awaitable[object]]) -> None:
+        async def acted() -> None:
+            await act(self.store)
+
+        asyncio.run(acted())
+
+    @property
+    def ids(self) -> list[str]:
+        return sorted(row.id for row in self.store.read_fold(PROD).resources.values())
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    cloud = Cloud()
+    token = CLOUD.set(cloud)
+    yield cloud
+    CLOUD.reset(token)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, cloud: Cloud) -> Bucket:
+    return Bucket(tmp_path)
+
+
+def test_what_was_left_behind_goes(bucket: Bucket, cloud: Cloud) -> None:
+    bucket.deploy("a", "b")
+
+    async def release(store: ObjectStore) -> None:
+        ledger = await Ledger.open(store, STAGE, ScopeKind.STAGE, purpose="deploy", timeout=5)
+        declared = {"complete": True, "orphans": [f"{PROD}/b"], "next_seq": ledger.fold.next_seq}
+        await asyncio.to_thread(lambda: ledger.close(outcome="done", counts={}, failures=[], declared=declared))
+
+    bucket.run(release)
+    assert [step.address for step in plan_cleanup(bucket.store, STAGE).deletions] == [f"{PROD}/b"]
+    bucket.run(lambda store: cleanup(store, STAGE, OPTIONS, project=Project(bucket.root, {})))
+    assert (cloud.ids(), bucket.ids) == (["a"], ["a"])
+
+
+def test_a_reset_forgets_and_the_cloud_keeps(bucket: Bucket, cloud: Cloud) -> None:
+    bucket.deploy("a", "b")
+    lineage = bucket.store.read_fold(PROD).lineage
+    bucket.run(lambda store: reset(store, plan_reset(store, STAGE), OPTIONS))
+    assert (cloud.ids(), bucket.ids) == (["a", "b"], [])
+    assert bucket.store.read_fold(PROD).lineage == lineage
+    assert bucket.store.backups(PROD)
+
+
+def test_what_only_files_have_is_refused(bucket: Bucket, cloud: Cloud) -> None:
+    bucket.deploy("a")
+    with pytest.raises(Refused, match="no files to edit"):
+        plan_edits(bucket.store, PROD)
+    with pytest.raises(Refused, match="cannot be replaced") as refused:
+        bucket.run(lambda store: plan_rebuild(store, STAGE, OPTIONS, project=Project(bucket.root, {})))
+    assert "scope restore" in refused.value.hint
