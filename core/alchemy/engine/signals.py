@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from alchemy.engine.session import open_sessions
 from alchemy.errors import AlchemyError
+from alchemy.model.events import Noted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,8 +67,6 @@ class Interrupts:
         sessions = open_sessions()
         for session in sessions:
             for run in list(session.runs.values()):
-                from alchemy.model.events import Noted
-
                 run.emit(Noted(str(run.ledger.path), "interrupted: finishing what is in flight (again to leave now)"))
         await asyncio.gather(*(session.calls.drain() for session in sessions))
         for session in sessions:
@@ -86,7 +85,7 @@ def _rescue() -> None:
             for path, run in list(session.runs.items()):
                 hint = run.ledger.rescue(f"{path} was left while its state was being written")
                 if hint:
-                    sys.stderr.write(f"{path}{hint}\n")
+                    run.emit(Noted(str(path), f"left while its state was being written{hint}", "warning"))
         sys.stderr.flush()
     except Exception:  # whatever stands in the way, the person who pressed twice wants to be gone
         return
