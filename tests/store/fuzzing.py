@@ -85,11 +85,12 @@ def build(root: Path) -> World:
         write_backup(store, fold, "on demand")
     record = json.dumps(holder(PROD, 3, pid=1 << 30).to_json()).encode()
     store.files.replace(world.layout.holder(PROD), record)
-    body = {"format": 1, "type": "spill", "scope": PROD, "place": str(world.state), "epoch": 2, "session": "5e55"}
-    body |= {"lineage": "f", "seq": 3, "serial": 3, "why": "disk full", "at": "2024-01-15T10:30:00.000Z"}
-    body["ops"] = [Put(row(f"{PROD}/first"), "result", "create").to_json()]
+    spilled: dict[str, Any] = {"format": 1, "type": "spill", "scope": PROD, "place": str(world.state), "epoch": 2}
+    spilled |= {"session": "5e55", "lineage": "f", "seq": 3, "serial": 3, "why": "disk full"}
+    spilled |= {"at": "2024-01-15T10:30:00.000Z"}
+    spilled["ops"] = [Put(row(f"{PROD}/first"), "result", "create").to_json()]
     store.files.make_directory(world.layout.spill)
-    store.files.replace(world.layout.spill / "my-app-prod-2-5e55.json", json.dumps(body).encode())
+    store.files.replace(world.layout.spill / "my-app-prod-2-5e55.json", json.dumps(spilled).encode())
     store.audit({"act": "unlock", "scope": PROD, "outcome": "done", "by": "ana@laptop", "reason": "", "detail": {}})
     open_or_create_ring(store, "my-app", "secret")
     (root / "pyproject.toml").write_text('[tool.alchemy]\napp = "my-app"\n')
@@ -373,11 +374,11 @@ class Said:
 
 def command(root: Path, *arguments: str) -> Said:
     """The command line, in this process."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    raw = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(each, encoding="utf-8", write_through=True) for each in raw)
     with patience(PATIENCE), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run([*arguments, "--state-dir", str(root / ".alchemy")])
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
-    return Said(code, *texts)
+    return Said(code, raw[0].getvalue().decode(), raw[1].getvalue().decode())
 
 
 COMMANDS = [
