@@ -317,7 +317,7 @@ def test_the_owners_row_stays_also_when_nothing_else_does() -> None:
 
 def test_what_comes_back_is_no_orphan_and_what_was_one_stays_one() -> None:
     now, then = stage(row(f"{PROD}/a"), row(f"{PROD}/b", props={"size": 2})), stage(row(f"{PROD}/b"))
-    now.declared = {"complete": True, "orphans": [f"{PROD}/a", f"{PROD}/b"], "seq": 9, "next_seq": 4}
+    now.declared = {"complete": True, "orphans": [f"{PROD}/a", f"{PROD}/b"], "seq": 99, "next_seq": 4}
     ops = compare(now, then, f"{PROD}/b", "f", "").ops
     assert still_declared(now, ops) == {"complete": True, "orphans": [f"{PROD}/a"], "next_seq": 4}
     now.declared = {"complete": False, "orphans": []}

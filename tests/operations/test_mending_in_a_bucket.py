@@ -13,12 +13,12 @@ import pytest
 from alchemy.engine.blocks import Opening
 from alchemy.engine.entering import open_owner
 from alchemy.engine.session import Session
-from alchemy.errors import Refused
+from alchemy.errors import Refused, StateInvalid
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ScopeKind
 from alchemy.operations.accepting import plan_edits
 from alchemy.operations.cleaning import cleanup, plan_cleanup
-from alchemy.operations.rebuilding import plan_rebuild
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
 from alchemy.operations.resetting import plan_reset, reset
 from alchemy.settings import Options, Project
 from alchemy.store.ledger import Ledger
@@ -104,6 +104,23 @@ def test_what_only_files_have_is_refused(bucket: Bucket, cloud: Cloud) -> None:
     bucket.deploy("a")
     with pytest.raises(Refused, match="no files to edit"):
         plan_edits(bucket.store, PROD)
-    with pytest.raises(Refused, match="cannot be replaced") as refused:
-        bucket.run(lambda store: plan_rebuild(store, STAGE, OPTIONS, project=Project(bucket.root, {})))
-    assert "scope restore" in refused.value.hint
+
+
+def test_a_state_is_rebuilt_above_records_that_cannot_be_read(bucket: Bucket, cloud: Cloud) -> None:
+    bucket.deploy("a", "b")
+    key = f"{PROD}/journal/{2:016d}.json"
+    found = bucket.objects.get(key)
+    assert found is not None
+    bucket.objects.replace(key, found.body.replace(b'"seq":2', b'"seq":7'), found.etag)
+    with pytest.raises(StateInvalid):
+        bucket.deploy("a", "b")
+
+    async def act(store: ObjectStore) -> None:
+        plan = await plan_rebuild(store, STAGE, OPTIONS, project=Project(bucket.root, {}))
+        await rebuild(store, plan, OPTIONS)
+
+    bucket.run(act)
+    assert bucket.ids == ["a", "b"]
+    bucket.deploy("a")
+    assert (cloud.ids(), bucket.ids) == (["a"], ["a"])
+    assert cloud.calls("create") == ["a", "b"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alchemy.errors import LockHeld, Refused, UsageError
+from alchemy.errors import Fenced, LockHeld, Refused, StateInvalid, UsageError
 from alchemy.model.records import Drop, Put
 from alchemy.model.retention import Retention
 from alchemy.model.values import Status
@@ -120,3 +121,59 @@ def test_backups_are_listed_pinned_and_thinned_out(place: Place) -> None:
         prune_after(store, PATH, made[-1].file)
         left = [info.file for info in timeline(store, PROD)]
     assert left == [made[-1].file, first.file]
+
+
+# -- a journal that cannot be read ---------------------------------------------------------------------------------
+
+
+def spoil(place: Place) -> None:
+    place.spoil(3)
+
+
+def lose(place: Place) -> None:
+    place.lose_journal()
+
+
+@pytest.mark.parametrize("harm", [spoil, lose])
+def test_over_a_journal_that_cannot_be_read_another_one_begins(place: Place, harm: Callable[[Place], None]) -> None:
+    before = place.store().read_fold(PATH)
+    harm(place)
+    with pytest.raises(StateInvalid):
+        place.store().read_fold(PATH)
+    found = compare(place.store(), PROD)
+    assert found.damage
+    with pytest.raises(StateInvalid, match="cannot be read"):
+        go_back(place.store())
+    report = go_back(place.store(), over_damage=True, expect_serial=found.serial_now)
+    fold = place.store().read_fold(PATH)
+    assert fold.lineage == before.lineage or not before.lineage
+    assert (fold.released, fold.epoch > 1, fold.serial > found.serial_now) == (True, True, True)
+    assert {"a", "db/x", "db/y"} <= ids(place) <= {"a", "db/x", "db/y", "c"}
+    assert all(row.verify for row in fold.resources.values())
+    assert compare(place.store(), PROD, found.file).same
+    (run, *_) = Workspace(place.store()).refresh().runs[PROD]
+    assert (run.run, run.purpose, run.outcome) == (report.run, "restore", "done")
+    journal = place.open()
+    write(journal, Put(row("new")))
+    place.end(journal)
+    assert "new" in ids(place)
+
+
+def test_what_could_be_read_of_it_comes_back_with_undo(place: Place) -> None:
+    place.spoil(3)
+    known = set(compare(place.store(), PROD).unfinished)
+    go_back(place.store(), over_damage=True)
+    asyncio.run(undo(place.store(), PROD, timeout=5.0))
+    assert {f"{PROD}/{id}" for id in ids(place)} >= known
+    assert "b" in ids(place), "the records behind the damaged one say so"
+
+
+def test_who_still_writes_into_the_damaged_one_changes_nothing(place: Place) -> None:
+    zombie = place.open()
+    write(zombie, Put(row("late")))
+    place.spoil(3)
+    go_back(place.store(), over_damage=True)
+    kept = ids(place)
+    with pytest.raises(Fenced):
+        write(zombie, Put(row("too-late")))
+    assert ids(place) == kept

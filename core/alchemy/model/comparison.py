@@ -212,7 +212,7 @@ def still_declared(now: Fold, ops: Iterable[Op]) -> dict[str, Any] | None:
     if not now.declared.get("complete"):
         return None
     touched = {op.row.key for op in ops if isinstance(op, Put) and isinstance(op.row, ResourceState)}
-    orphans = [address for address in now.declared.get("orphans", ()) if address not in touched]
+    orphans = sorted(key for key in now.resources if now.orphaned(key) and key not in touched)
     more = {name: now.declared[name] for name in ("next_seq",) if name in now.declared}
     return {"complete": True, "orphans": orphans, **more}
 

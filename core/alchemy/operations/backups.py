@@ -187,7 +187,7 @@ def state_of(store: Store, subject: Subject) -> tuple[Fold, str]:
     try:
         return store.read_fold(subject.owner), ""
     except StateInvalid as error:
-        if store.remote or isinstance(error.__cause__, Newer):  # what a later version wrote is no damage
+        if isinstance(error.__cause__, Newer):  # what a later version wrote is no damage
             raise
         return store.salvage(subject.owner).fold, error.message
 

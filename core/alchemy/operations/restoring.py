@@ -243,6 +243,8 @@ class _Restore:
                     before = self._back_up(now)
             aside = store.set_journal_aside(owner)
             ledger = await self._open(timeout, False, beginning)
+            if lease is not None:
+                lease.publish(make_holder(store, owner, ledger.epoch, PURPOSE))
             self._tell_start(ledger)
             outcome = "failed"
             try:

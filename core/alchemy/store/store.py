@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from alchemy.errors import Refused
 from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
@@ -116,6 +115,7 @@ class Store(ABC):
         a newer one.
         """
 
+    @abstractmethod
     def begin_journal(
         self, path: ScopePath, *, holder: Callable[[int], Holder], beginning: Beginning, body: dict[str, Any]
     ) -> Journal:
@@ -123,18 +123,17 @@ class Store(ABC):
 
         `beginning`: from `salvage`. After a crash on the way every reader refuses the scope until it is done again.
         """
-        raise _only_in_files(self.place, path)
 
+    @abstractmethod
     def set_journal_aside(self, path: ScopePath) -> str:
-        """One rename; the journal's name now, "" when there is none. LockHeld while another session holds `path`.
+        """Its name now, "" when it stays where it is or there is none. LockHeld while another session holds `path`.
 
         For whoever holds `path` and goes on with `begin_journal`, which does this by itself.
         """
-        raise _only_in_files(self.place, path)
 
+    @abstractmethod
     def salvage(self, path: ScopePath | str) -> Salvaged:
         """The best that is known of a scope, also of one that `read_fold` refuses. Changes nothing."""
-        raise _only_in_files(self.place, path)
 
     @abstractmethod
     def free(self, path: ScopePath, session: str) -> None:
@@ -232,10 +231,3 @@ class Store(ABC):
     @abstractmethod
     def audits(self) -> list[dict[str, Any]]:
         """Oldest first; entries that cannot be read are left out."""
-
-
-def _only_in_files(place: str, path: ScopePath | str) -> Refused:
-    return Refused(
-        f"the journal of {path} in {place} cannot be replaced: its records are created once and never moved",
-        hint=f"`alchemy scope restore {path}` goes back to a backup",
-    )

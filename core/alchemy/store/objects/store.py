@@ -39,8 +39,10 @@ from alchemy.store.objects.reading import ObjectReader, RunIndex
 from alchemy.store.objects.requests import abreast, perform
 from alchemy.store.objects.scopes import Scopes
 from alchemy.store.objects.settings import BucketSettings
+from alchemy.store.objects.superseding import salvage_log, supersede
 from alchemy.store.objects.verdicts import Verdicts
 from alchemy.store.objects.writes import create_whole, put_whole
+from alchemy.store.salvage import Beginning, Salvaged
 from alchemy.store.store import Lease, Reader, Store
 
 _MARK = re.compile(r"(state-[0-9TZ-]+\.json)\.([a-z]+)")
@@ -139,6 +141,21 @@ class ObjectStore(Store):
         self._journals[path], self._opened[path] = journal, journal.fold
         self._scopes.changed()
         return journal
+
+    def begin_journal(
+        self, path: ScopePath, *, holder: Callable[[int], Holder], beginning: Beginning, body: dict[str, Any]
+    ) -> Journal:
+        supersede(self.objects, self.clock, self.keys, self.limits, path, beginning)
+        self._runs.pop(str(path), None)
+        self._closed(path)
+        return self.open_journal(path, holder=holder, ops=lambda fold: (), body=body)
+
+    def set_journal_aside(self, path: ScopePath) -> str:
+        """Nothing has to move: what is damaged stays below the snapshot that takes its place."""
+        return ""
+
+    def salvage(self, path: ScopePath | str) -> Salvaged:
+        return salvage_log(self.objects, self.clock, self.keys, self, path)
 
     def _closed(self, path: ScopePath) -> None:
         self._journals.pop(path, None)
