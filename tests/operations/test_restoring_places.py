@@ -29,11 +29,16 @@ DB = f"{PROD}/db"
 
 @pytest.fixture(params=["files", "objects"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """Two runs: the backup is from between them, and the second died while it made `c`."""
     if request.param == "files":
         place: Place = OnDisk(tmp_path)
     else:
         place = InObjects(tmp_path, MemoryObjects(f"memory://{tmp_path.name}"))
+    grow(place)
+    return place
+
+
+def grow(place: Place) -> None:
+    """Two runs: the backup is from between them, and the second died while it made `c`."""
     journal = place.open()
     write(journal, Put(rows.scope(DB)), *(Put(row(id, token=id)) for id in ("a", "db/x", "db/y")))
     place.end(journal)
@@ -42,7 +47,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     write(journal, Put(row("a", token="a", props={"size": 2})), Drop(f"{DB}/y", kind="acme:Topic"), Put(row("b")))
     write(journal, Put(row("c", token="c", status=Status.CREATING), "intent", "create"))
     place.die(journal)
-    return place
 
 
 def go_back(store: Store, scope: str = PROD, file: str = "latest", **more: Any) -> RestoreReport:
@@ -177,3 +181,55 @@ def test_who_still_writes_into_the_damaged_one_changes_nothing(place: Place) -> 
     with pytest.raises(Fenced):
         write(zombie, Put(row("too-late")))
     assert ids(place) == kept
+
+
+class Remembering(MemoryObjects):
+    """What was there after each write: what a kill right after it leaves."""
+
+    def __init__(self, place: str, bodies: dict[str, bytes]) -> None:
+        super().__init__(place)
+        self.moments: list[dict[str, bytes]] = []
+        for key, body in bodies.items():
+            super().create(key, body)
+
+    def create(self, key: str, body: bytes) -> str:
+        try:
+            return super().create(key, body)
+        finally:
+            self.moments.append(self.bodies())
+
+
+@pytest.mark.parametrize("harm", [None, spoil, lose])
+def test_killed_after_any_request_the_state_is_the_old_one_or_the_new_one(
+    harm: Callable[[Place], None] | None, tmp_path: Path
+) -> None:
+    whole = MemoryObjects(f"memory://{tmp_path.name}")
+    place = InObjects(tmp_path, whole)
+    grow(place)
+    if harm:
+        harm(place)
+    shown = compare(place.store(), PROD)
+    recording = Remembering(f"memory://{tmp_path.name}/recorded", whole.bodies())
+    go_back(InObjects(tmp_path, recording).store(), over_damage=True, locking=False)
+    new = told(InObjects(tmp_path, recording))
+    old = told(InObjects(tmp_path, Remembering("memory://old", whole.bodies())))
+    assert (old == new) is (harm is lose), "of a journal that is gone the backup is all there is"
+    assert len(recording.moments) > 4
+    seen = []
+    for number, bodies in enumerate(recording.moments):
+        left = InObjects(tmp_path, Remembering(f"memory://{tmp_path.name}/{number}", bodies))
+        seen.append(told(left))
+        assert seen[-1] in (old, new), f"request {number}: half restored"
+        go_back(left.store(), file=shown.file, over_damage=True, locking=False)
+        assert told(left) == new, f"request {number}"
+    assert seen == sorted(seen, key=lambda state: state == new), "it does not go back again"
+
+
+def told(place: Place) -> dict[str, tuple[str, object]]:
+    """The rows; the best that is known where the journal cannot be read."""
+    store = place.store()
+    try:
+        fold = store.read_fold(PATH)
+    except StateInvalid:
+        fold = store.salvage(PATH).fold
+    return {key: (str(row.status), row.props) for key, row in fold.resources.items()}
