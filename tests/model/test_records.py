@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemy.model.events import ChangeEnded, ChangeRetried, ChangeStarted, Event, Noted, RunEnded, RunStarted
-from alchemy.model.records import BadLine, Drop, Emit, Put, Record, decode, encode, entries
+from alchemy.model.records import BadLine, Drop, Emit, Put, Record, decode, encode, entries, is_commit_before
 from alchemy.model.values import Holder, ScopeKind, Status
 from tests.model.rows import AT, row, scope
 
@@ -174,3 +174,15 @@ def test_a_scope_comes_back_from_its_stored_form(kind: ScopeKind) -> None:
 def test_a_holder_comes_back_and_has_a_token_for_people() -> None:
     assert Holder.from_json(HOLDER.to_json()) == HOLDER
     assert HOLDER.token == "7-5e55"
+
+
+def test_a_commit_that_a_copy_holds_already_is_told_without_reading_it() -> None:
+    line, _ = encode(record("commit", Put(row(DB)), Emit(Noted(DB, "x"))))
+    assert is_commit_before(line, 4)
+    assert not is_commit_before(line, 3), "the last one is needed: its checksum is what the next one follows"
+    for kind, body in (("open", {"holder": HOLDER.to_json()}), ("release", {})):
+        assert not is_commit_before(encode(record(kind, **body))[0], 9), "of runs the copy says nothing"
+    with pytest.raises(BadLine):
+        is_commit_before(line.replace(b'"x"', b'"y"'), 4)
+    with pytest.raises(BadLine):
+        is_commit_before(line[:-9], 4)

@@ -6,6 +6,7 @@ The layout is docs/state-format.md; the store appends the bytes, `fold` gives th
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ _HEAD = b'{"r":'
 _MIDDLE = b',"c":"'
 _TAIL = b'"}\n'
 _CHECK = 16  # hex digits of SHA-256 behind each record
+_COMMIT = re.compile(
+    rb'\{"r":\{"v":1,"seq":([0-9]{1,15}),"epoch":[0-9]+,"session":"[0-9A-Za-z-]*","wid":"[0-9a-z]*","kind":"commit",'
+)
 
 
 class BadLine(ValueError):
@@ -132,8 +136,8 @@ def encode(record: Record) -> tuple[bytes, str]:
     return _HEAD + raw + _MIDDLE + check[:_CHECK].encode() + _TAIL, check
 
 
-def decode(line: bytes) -> tuple[Record, str]:
-    """The opposite; BadLine when one byte is not as it was written."""
+def _framed(line: bytes) -> tuple[bytes, str]:
+    """(the record's bytes, their SHA-256); BadLine when one byte is not as it was written."""
     cut = len(line) - len(_TAIL) - _CHECK - len(_MIDDLE)
     if cut < len(_HEAD) or not line.startswith(_HEAD) or not line.endswith(_TAIL):
         raise BadLine("the line is torn")
@@ -143,6 +147,18 @@ def decode(line: bytes) -> tuple[Record, str]:
     check = hashlib.sha256(raw).hexdigest()
     if check[:_CHECK].encode() != line[-len(_TAIL) - _CHECK : -len(_TAIL)]:
         raise BadLine("the checksum does not match")
+    return raw, check
+
+
+def is_commit_before(line: bytes, seq: int) -> bool:
+    """A whole commit of a lower number: who has the state as of `seq` needs nothing of it. BadLine as `decode`."""
+    head = _COMMIT.match(line)
+    return head is not None and int(head[1]) < seq and bool(_framed(line))
+
+
+def decode(line: bytes) -> tuple[Record, str]:
+    """The opposite; BadLine when one byte is not as it was written."""
+    raw, check = _framed(line)
     try:
         data = orjson.loads(raw)
         if data["v"] > FORMAT:

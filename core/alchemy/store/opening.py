@@ -14,7 +14,7 @@ from pathlib import Path
 from alchemy.errors import StateInvalid, StorageFailed
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode
+from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode, is_commit_before
 from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
 from alchemy.store.copies import newest_snapshot
@@ -228,14 +228,17 @@ def _read_epoch(file: Path, raw: bytes, limit: int | None, fold: Fold) -> int:
     while offset < len(counted):
         number += 1
         end = counted.find(b"\n", offset) + 1 or len(counted)
+        line = counted[offset:end]
+        offset, start = end, offset
         try:
-            record, check = decode(counted[offset:end])
+            if is_commit_before(line, fold.seq):
+                continue
+            record, check = decode(line)
         except BadLine as error:
             if limit is None and not isinstance(error, Unreadable) and not _good_line_after(counted, end):
-                return offset
+                return start
             raise unreadable(file, error, number) from error
         apply(file, number, record, check, fold)
-        offset = end
     return offset
 
 
