@@ -88,7 +88,10 @@ def race(endpoint: str, folder: Path) -> None:
         gone: list[int] = []
         while time.monotonic() < end:
             time.sleep(0.5)
-            busy = [int(who) for who in inside(notes(folder)) if int(who) < PEOPLE and int(who) not in gone]
+            lines = notes(folder)
+            holding = inside(lines)
+            recent = list(holding) or [who for who, *_ in lines[-20:] if gone]  # the first one holds something
+            busy = [int(who) for who in recent if int(who) < PEOPLE and int(who) not in gone]
             if not busy:
                 continue
             order(process, "kill" if gone else "stop", busy[-1])
