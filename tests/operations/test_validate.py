@@ -366,6 +366,14 @@ def test_a_key_ring_and_an_audit_entry_that_are_torn_are_errors(root: Path) -> N
         (root / name).unlink()
 
 
+def test_a_move_that_was_cut_short_is_told_with_the_command_that_finishes_it(root: Path) -> None:
+    mark = root / "my-app/arriving.json"
+    Files(root).replace(mark, b'{"format": 1, "type": "move"}')
+    only(root, "my-app/arriving.json", "warning", "on its way", "`alchemy scope migrate`")
+    Files(root).replace(mark, b"{")
+    only(root, "my-app/arriving.json", "error", "Invalid JSON in", "`alchemy scope migrate`")
+
+
 def test_the_state_of_another_tool_is_named_with_the_command_that_takes_it_over(root: Path) -> None:
     Files(root).replace(root / "state.json", b"{}")
     only(root, "state.json", "warning", "not of this tool", "`alchemy scope migrate`")

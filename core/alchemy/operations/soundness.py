@@ -100,6 +100,10 @@ class Soundness:
         if item.what is What.FLAT:
             problem = "it is not of this tool: perhaps the state of Alchemy for TypeScript, or of an earlier version"
             return [self.finding(path, "", problem, "`alchemy scope migrate` takes it over", error=False)]
+        if item.what is What.MOVING:
+            problem = "state is on its way to or from another place, and was not all there"
+            advice = "`alchemy scope migrate` to the same place again finishes it"
+            return [*self._json(item, scope), self.finding(path, scope, problem, advice, error=False)]
         if item.what is What.EDITED:
             advice = f"compare it with the view beside it, then remove it: `rm {_shell(path)}`"
             return [self.finding(path, scope, "an edit by hand that was put aside", advice, error=False)]
@@ -172,6 +176,7 @@ class Soundness:
     def _json(self, item: Item, scope: str) -> list[Finding]:
         way_out = {
             What.KEYS: "put back your own copy: without it, sealed values cannot be opened",
+            What.MOVING: "`alchemy scope migrate` to the same place again writes it anew",
             What.AUDIT: f"it tells nothing any more: `rm {_shell(item.path)}`",
         }[item.what]
         data = self._files.read(item.path)

@@ -37,6 +37,7 @@ class What(StrEnum):
     SPILL = "a spill"
     AUDIT = "an audit entry"
     FLAT = "the state of another tool"
+    MOVING = "the mark of a move"
     BELONGS = "a mark"
     DIRECTORY = "a directory"
     STRANGE = "unknown"
@@ -56,6 +57,8 @@ _MARK = re.compile(r"state-[0-9TZ-]+\.json\.[a-z]+")
 _FORMER = re.compile(r"former-(0|[1-9][0-9]*)\.json")
 _ASIDE = re.compile(r"journal\.damaged-[1-9][0-9]*")
 _LOCK_ENDINGS = ((".lock.holder.json", What.HOLDER), (".lock.gate", What.LOCK), (".lock.stop", What.BELONGS))
+_AT_THE_ROOT = {VIEW: What.FLAT, "moved.json": What.MOVING}
+_OF_APPLICATIONS = {"keys.json": What.KEYS, "arriving.json": What.MOVING}
 _IGNORED = frozenset([".DS_Store", ".gitignore", ".gitkeep"])
 
 
@@ -77,8 +80,8 @@ class Inventory:
                 yield from self._directory(path, found, "", self._flat(path, what))
             elif name == "local-cloud":
                 yield Item(path, What.DIRECTORY, "", found)
-            elif name == VIEW:
-                yield Item(path, What.FLAT, "", found)
+            elif name in _AT_THE_ROOT:
+                yield Item(path, _AT_THE_ROOT[name], "", found)
             else:
                 yield from self._child(path, found, ())
 
@@ -135,8 +138,8 @@ class Inventory:
                 yield from self._directory(path, found, scope, self._named(path, scope, BACKUP, What.BACKUP))
             elif name == RESOURCES:
                 yield from self._directory(path, found, scope, self._resources(path, scope))
-            elif name == "keys.json" and len(parts) == 1:
-                yield Item(path, What.KEYS, scope, found)
+            elif name in _OF_APPLICATIONS and len(parts) == 1:
+                yield Item(path, _OF_APPLICATIONS[name], scope, found)
             elif what := _of_views(name, scope=True):
                 yield Item(path, what, scope, found)
             else:
