@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -201,3 +202,13 @@ def test_ids_that_look_alike_are_told_apart_and_told(world: World) -> None:
     assert len(world.fold(PROD).resources) == 4
     world.deploy(body)
     assert {outcome.split()[0] for outcome in world.outcomes()} == {"keep"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may use a state directory of somebody else")
+def test_root_is_warned_of_a_state_directory_that_is_another_users(world: World) -> None:
+    world.state.mkdir(mode=0o700)
+    os.chown(world.state, 12345, -1)
+    world.deploy(one("a"))
+    told = [event for event in world.events if isinstance(event, Noted)]
+    assert [event.level for event in told] == ["warning"]
+    assert "belongs to user 12345, and this process runs as root" in told[0].text

@@ -67,6 +67,8 @@ async def open_owner(
             identity.command(),
         )
     )
+    if ledger.writable and session.store.warning:
+        run.emit(Noted(str(path), session.store.warning, "warning"))
     if ledger.writable and not options.enable_locking:
         text = "no lock is taken: of two runs at once, the later one wins and the earlier one is stopped"
         run.emit(Noted(str(path), text, "warning"), durable=True)

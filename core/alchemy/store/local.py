@@ -58,6 +58,10 @@ class LocalStore(Store):
         return str(self.layout.root)
 
     @property
+    def warning(self) -> str:
+        return self.files.warning
+
+    @property
     def locks(self) -> LocalLocks:
         from alchemy.store.locks import LocalLocks
 

@@ -75,6 +75,11 @@ class Store(ABC):
     def place(self) -> str:
         """For people, and one text for one place: two stores of the same place hold the same state."""
 
+    @property
+    def warning(self) -> str:
+        """What is doubtful about the place and no reason to stop, as far as was seen; "" when nothing is."""
+        return ""
+
     # -- taking -------------------------------------------------------------------------------------------------
 
     @abstractmethod
