@@ -70,7 +70,7 @@ def test_one_blind_damage(bench: Bench, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_blind_damage(bench: Bench, kind: str) -> None:
     dice = dice_for(f"blind {kind}")
-    for harm in dice.sample(BLIND, 7 if kind in ("journal", "view") else 3):
+    for harm in dice.sample(BLIND, 12 if kind in ("journal", "view") else 4):
         damage(bench, dice, kind, harm)
 
 
@@ -94,7 +94,7 @@ def test_directories_that_are_something_else(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", FORGERS)
 def test_damage_with_every_checksum_computed_again(bench: Bench, kind: str) -> None:
     dice = dice_for(f"forged {kind}")
-    for _ in range({"journal": 10, "view": 5, "snapshot": 5}.get(kind, 2)):
+    for _ in range({"journal": 25, "view": 10, "snapshot": 10}.get(kind, 3)):
         damage(bench, dice, kind, FORGERS[kind], forged=True)
 
 
