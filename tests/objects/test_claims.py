@@ -169,6 +169,24 @@ def test_breaking_by_force_leaves_a_newer_holder_alone() -> None:
     assert claimed(world, "a/p") == "newer"
 
 
+def test_breaking_by_force_gives_up_and_says_what_is_done_and_what_is_not() -> None:
+    world = World(random.Random(1), CALM)
+    world.start("take", Own(KEYS, Claim("a/p", "c1", "s1"), Limits()).take(None))
+    world.run()
+    began, steps = world.now, break_claim(KEYS, ScopePath.parse("a/p"), "s1", LIMITS)
+    request = next(steps)
+    with pytest.raises(StorageFailed, match="holder can write nothing there any more") as failed:
+        while True:
+            world.now += request.seconds if isinstance(request, Pause) else 0.5
+            assert world.now < began + LIMITS.patience + 5.0
+            if isinstance(request, Replace):
+                request = steps.throw(Unknown("503"))
+            else:
+                request = steps.send(world.now if isinstance(request, Pause) else world.apply(request))
+    assert "503" in failed.value.message
+    assert "again when the store answers" in failed.value.hint
+
+
 def test_a_stopped_wait_gives_its_claim_back() -> None:
     world = World(random.Random(1), CALM)
     visitor_below = Own(KEYS, Claim("a/p", "c1", "below"), Limits())

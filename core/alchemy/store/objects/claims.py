@@ -18,6 +18,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.store.objects.keys import Keys
 from alchemy.store.objects.limits import Limits
+from alchemy.store.objects.patience import Patience
 from alchemy.store.objects.port import Changed, Found, Listed, Taken, Unknown
 from alchemy.store.objects.requests import Create, Get, Pause, Replace, Steps
 
@@ -142,18 +143,26 @@ class Own:
 
 
 def break_claim(keys: Keys, path: ScopePath, session: str, limits: Limits) -> Steps[None]:
-    """By force: the claim of `session` on `path` becomes free. Anybody else's stays."""
-    said = ""
-    for _ in range(10):
-        found: Found | None = yield Get(keys.lock(path))
-        if found is None or is_free(found) or decode_claim(str(path), found.body).session != session:
-            return
+    """By force: the claim of `session` on `path` becomes free. Anybody else's stays.
+
+    Whoever calls this has fenced the journal before: StorageFailed says so.
+    """
+    now: float = yield Pause()
+    patience = Patience(limits, now)
+    while True:
         try:
+            found: Found | None = yield Get(keys.lock(path))
+            if found is None or is_free(found) or decode_claim(str(path), found.body).session != session:
+                return
             yield Replace(keys.lock(path), encode_free(), found.etag)
-        except (Changed, Unknown) as answer:
-            said = str(answer)
-            yield Pause(limits.gap)
-    raise StorageFailed(
-        f"{safe_text(keys.lock(path))} cannot be written: {safe_text(said, 300)}",
-        hint="`alchemy doctor` tries the store",
-    )
+            return
+        except (Changed, Unknown, StorageFailed) as answer:
+            said = answer.message if isinstance(answer, StorageFailed) else str(answer)
+        now = yield Pause(max(limits.gap, limits.pause))
+        if patience.over(now):
+            raise StorageFailed(
+                f"the lock {path} could not be freed, though its holder can write nothing there any more: "
+                f"{safe_text(keys.lock(path))}: {safe_text(said, 300)}",
+                hint="run the same command again when the store answers; or end the holder's process: the lock of one "
+                f"that is gone ends within {limits.lease:.0f} s",
+            )

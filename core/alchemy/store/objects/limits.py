@@ -10,7 +10,8 @@ class Limits:
     heartbeat: float = 10.0  # a holder shows that it lives
     lease: float = 60.0  # unchanged for so long, by the watcher's own clock: dead
     give_up: float = 40.0  # a holder that could not show it for so long starts nothing more
-    patience: float = 120.0  # an unanswered write is asked about for so long
+    patience: float = 40.0  # an unanswered write is asked about for so long, the time-outs of requests included
+    longest_request: float = 12.0  # a try that lasted longer did not: the machine slept
     gap: float = 1.05  # between two writes of one key by one process: R2 takes one a second
     pause: float = 0.2  # after an unanswered write, doubled up to
     longest_pause: float = 5.0
