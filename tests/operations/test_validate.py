@@ -159,9 +159,9 @@ def take_away(path: Path) -> None:
 def test_a_journal_that_lost_something_is_named(root: Path, harm: Callable[[Path], None], epoch: int) -> None:
     harm(root / f"{PROD}/journal/{epoch:06d}.jsonl")
     found = [finding for finding in validate(root) if finding.severity == "error"]
-    assert [finding.scope for finding in found] == [PROD]
-    assert found[0].file.startswith(f"{PROD}/journal/")
-    assert f"`alchemy scope rebuild {PROD}`" in found[0].way_out
+    assert {finding.scope for finding in found} == {PROD}
+    assert all(finding.file.startswith(f"{PROD}/journal/") for finding in found)
+    assert all(f"`alchemy scope rebuild {PROD}`" in finding.way_out for finding in found)
 
 
 def test_a_lost_run_of_which_only_the_lock_tells_is_found(root: Path) -> None:
@@ -196,7 +196,31 @@ def test_a_snapshot_backup_and_record_each_have_their_word(tmp_path: Path) -> No
     # an old line that a snapshot covers is history, not state
     lines = stage.lines(1)
     stage.epoch(1).write_bytes(b"".join([lines[0], lines[1].replace(b"r7", b"rx"), *lines[2:]]))
-    only(tmp_path, f"{PROD}/journal/000001.jsonl", "warning", "line 2: .*a snapshot covers it", "scope rebuild")
+    only(
+        tmp_path,
+        f"{PROD}/journal/000001.jsonl",
+        "warning",
+        "line 2: .*the state can be read without it",
+        "scope rebuild",
+    )
+    stage.epoch(1).write_bytes(b"".join([*lines[:2], lines[1], *lines[2:]]))
+    only(
+        tmp_path,
+        f"{PROD}/journal/000001.jsonl",
+        "warning",
+        "line 3: .*the state can be read without it",
+        "scope rebuild",
+    )
+    stage.epoch(1).write_bytes(b"".join(lines[:2]))
+    only(
+        tmp_path,
+        f"{PROD}/journal/000001.jsonl",
+        "warning",
+        "line 3: it ends here: .* bytes are missing",
+        "scope rebuild",
+    )
+    stage.epoch(1).unlink()
+    only(tmp_path, f"{PROD}/journal", "warning", r"runs are gone \(R-1\)", "your own copy")
 
 
 def backup_of(root: Path) -> Path:

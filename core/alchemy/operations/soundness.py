@@ -6,7 +6,7 @@ Neighbours: `validate` asks for all of them, `store.inventory` says what each on
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from alchemy.errors import AlchemyError
@@ -25,6 +25,8 @@ from alchemy.store.layout import Layout
 from alchemy.store.opening import sealed_sizes
 
 LINES = 20  # bad ones of one journal file that are told
+CUT = "it ends here"
+_LATER = "use the version that wrote it, or a later one"
 
 
 class Soundness:
@@ -83,10 +85,9 @@ class Soundness:
             found.append(self.finding(path, scope, "others may write it", f"chmod {right} {_shell(path)}", error=False))
         elif mode & 0o077:
             found.append(self.finding(path, scope, "others may read it", f"chmod {right} {_shell(path)}", error=False))
-        elif stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-            found.append(
-                self.finding(path, scope, "its owner may not use it", f"chmod 700 {_shell(path)}", error=False)
-            )
+        if mode & int(right, 8) != int(right, 8):
+            problem = "its owner may not use it"
+            found.append(self.finding(path, scope, problem, f"chmod {right} {_shell(path)}", error=False))
         if self._user >= 0 and item.found.st_uid != self._user:
             problem = f"it belongs to user {item.found.st_uid}, the state directory to user {self._user}"
             found.append(self.finding(path, scope, problem, f"chown {self._user} {_shell(path)}", error=False))
@@ -117,24 +118,16 @@ class Soundness:
         if item.path.parent.name != "journal":  # set aside
             return []
         raw = self._files.read(item.path)
-        raw = raw[: self._sealed(scope).get(int(item.path.stem), len(raw))]
-        found: list[Finding] = []
-        offset = number = 0
-        while offset < len(raw) and len(found) < LINES:
-            number += 1
-            end = raw.find(b"\n", offset) + 1 or len(raw)
-            try:
-                record, _ = decode(raw[offset:end])
-                if record.epoch != int(item.path.stem):
-                    raise BadLine(f"misplaced: it is of run {record.run}")
-            except BadLine as error:
-                advice = f"put back your own copy, or run `alchemy scope rebuild {scope}`"
-                if isinstance(error, Newer):
-                    advice = "use the version that wrote it, or a later one"
-                if end < len(raw) or "torn" not in str(error):
-                    found.append(self.finding(item.path, scope, f"line {number}: {error}", advice))
-            offset = end
-        return found
+        epoch = int(item.path.stem)
+        limit = self._sealed(scope).get(epoch)
+        problems = dict(_bad_lines(raw[:limit], epoch, sealed=limit is not None))
+        if limit is not None and limit > len(raw):
+            problems[raw.count(b"\n") + 1] = f"{CUT}: {limit - len(raw)} of {limit} sealed bytes are missing"
+        advice = f"put back your own copy, or run `alchemy scope rebuild {scope}`"
+        return [
+            self.finding(item.path, scope, f"line {number}: {why}", _LATER if "newer than" in why else advice)
+            for number, why in sorted(problems.items())[:LINES]
+        ]
 
     def _sealed(self, owner: str) -> dict[int, int]:
         if owner not in self._sizes:
@@ -146,7 +139,7 @@ class Soundness:
         try:
             body = read_snapshot(self._files.read(item.path), scope)
         except Newer as error:
-            return [self.finding(item.path, scope, str(error), "use the version that wrote it, or a later one")]
+            return [self.finding(item.path, scope, str(error), _LATER)]
         except ValueError as error:
             return [self.finding(item.path, scope, str(error), advice, error=False)]
         if int(item.path.stem) != body["seq"]:
@@ -173,6 +166,12 @@ class Soundness:
             return [self.finding(item.path, scope, problem, advice, error=False)]
         return []
 
+    def _lock(self, item: Item, scope: str) -> list[Finding]:
+        if not item.found.st_size:
+            return []
+        advice = f"see who wrote into it, then `truncate -s 0 {_shell(item.path)}`"
+        return [self.finding(item.path, scope, "something is in it: locks are empty", advice, error=False)]
+
     def _json(self, item: Item, scope: str) -> list[Finding]:
         way_out = {
             What.KEYS: "put back your own copy: without it, sealed values cannot be opened",
@@ -196,10 +195,36 @@ _CHECKS: dict[What, Callable[[Soundness, Item, str], list[Finding]]] = {
     What.SNAPSHOT: Soundness._snapshot,
     What.BACKUP: Soundness._backup,
     What.HOLDER: Soundness._holder,
+    What.LOCK: Soundness._lock,
     What.KEYS: Soundness._json,
     What.AUDIT: Soundness._json,
     What.SPILL: Soundness._spill,
 }
+
+
+def _bad_lines(raw: bytes, epoch: int, *, sealed: bool) -> Iterator[tuple[int, str]]:
+    """(number, what is wrong) of lines that are no records, or do not follow each other.
+
+    A torn end is left out, unless `sealed`: then every byte was promised.
+    """
+    offset = number = 0
+    before: tuple[int, str] | None = None  # number and SHA-256 of the record before
+    while offset < len(raw):
+        number += 1
+        end = raw.find(b"\n", offset) + 1 or len(raw)
+        try:
+            record, check = decode(raw[offset:end])
+        except BadLine as error:
+            if end < len(raw) or sealed or isinstance(error, Newer):
+                yield number, str(error)
+            before = None
+        else:
+            if record.epoch != epoch:
+                yield number, f"misplaced: it is of run {record.run}"
+            elif before and (record.seq, record.prev) != (before[0] + 1, before[1]):
+                yield number, "it does not follow the record before it"
+            before = record.seq, check
+        offset = end
 
 
 def _owner(root: Path) -> int:

@@ -17,9 +17,11 @@ from alchemy.model.backup import read_whole
 from alchemy.model.fold import Fold
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import skeleton
+from alchemy.model.records import BadLine, decode
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import Finding
-from alchemy.operations.soundness import Soundness
+from alchemy.operations.soundness import CUT, Soundness
+from alchemy.store.evidence import BEGINS
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views, read_holder
 from alchemy.store.inventory import Inventory, Item, What
@@ -94,8 +96,8 @@ class Journal:
             loaded = load(self._files, self._layout, self._owner)
         except JournalInvalid as error:
             file = self._sound.finding(error.file, self._owner, error.message, self._rebuild(error))
-            line = f"line {error.line}: "
-            found = [one for one in found if one.file != file.file or not one.problem.startswith(line)]
+            same = f"line {error.line}: " if error.line else f": {CUT}"
+            found = [one for one in found if one.file != file.file or same not in one.problem]
             found.append(file)
         except AlchemyError as error:  # one of its files is a link, a directory: told already
             told = any(one.file.startswith(f"{self._owner}/journal") and one.severity == "error" for one in found)
@@ -104,7 +106,7 @@ class Journal:
         else:
             fold = loaded.fold
             found = [self._softened(one) for one in found]
-            found += self._lost(fold)
+            found += [*self._lost(fold), *self._gaps()]
             if loaded.torn and not any(one.file == f"{self._owner}/journal" for one in found):
                 path = self._layout.epoch(self._owner, loaded.last)
                 problem = f"its last {loaded.torn} bytes are torn: a run died writing them"
@@ -124,10 +126,10 @@ class Journal:
         return error.hint.replace("alchemy scope rebuild SCOPE", f"alchemy scope rebuild {self._owner}")
 
     def _softened(self, finding: Finding) -> Finding:
-        """A bad line that no reading of the state meets: a snapshot covers it."""
+        """A bad line that no reading of the state meets, because a snapshot holds what was in it."""
         if not finding.file.startswith(f"{self._owner}/journal/") or not finding.problem.startswith("line "):
             return finding
-        covered = "a snapshot covers it: only the log of that run is incomplete"
+        covered = "the state can be read without it, only the log of that run is incomplete"
         return replace(finding, severity="warning", problem=f"{finding.problem}; {covered}")
 
     def _lost(self, fold: Fold) -> Iterator[Finding]:
@@ -145,6 +147,28 @@ class Journal:
         if holder is not None and holder.epoch > last:
             problem = f"the lock was taken by run R-{holder.epoch}, and the journal ends at R-{last}: its file is gone"
             yield self._of_journal(problem, f"put back your own copy, or run `alchemy scope rebuild {self._owner}`")
+
+    def _gaps(self) -> Iterator[Finding]:
+        """Files of runs that a snapshot makes up for."""
+        epochs = epoch_numbers(self._files, self._layout, self._owner)
+        there = set(epochs)
+        gone = [epoch for epoch in range(epochs[0], epochs[-1]) if epoch not in there] if epochs else []
+        if epochs and not self._begins(epochs[0]):
+            gone.insert(0, epochs[0] - 1)
+        if gone:
+            runs = ", ".join(f"R-{epoch}" for epoch in gone[:5]) + (", …" if len(gone) > 5 else "")
+            problem = f"the files of runs are gone ({runs}): the state can be read without them, their logs cannot"
+            advice = "put back your own copy, if you have one"
+            yield self._sound.finding(self._layout.journal(self._owner), self._owner, problem, advice, error=False)
+
+    def _begins(self, epoch: int) -> bool:
+        """Nothing was before it. True also where that cannot be told: what is wrong then is told already."""
+        try:
+            raw = self._files.read(self._layout.epoch(self._owner, epoch))
+            record, _ = decode(raw[: raw.find(b"\n") + 1])
+        except (AlchemyError, BadLine, FileNotFoundError):
+            return True
+        return not record.prev or BEGINS in record.body
 
     # -- views --------------------------------------------------------------------------------------------------
 
