@@ -174,15 +174,18 @@ def test_breaking_by_force_gives_up_and_says_what_is_done_and_what_is_not() -> N
     world.start("take", Own(KEYS, Claim("a/p", "c1", "s1"), Limits()).take(None))
     world.run()
     began, steps = world.now, break_claim(KEYS, ScopePath.parse("a/p"), "s1", LIMITS)
-    request = next(steps)
-    with pytest.raises(StorageFailed, match="holder can write nothing there any more") as failed:
-        while True:
+
+    def refuse_all_writes() -> None:
+        request = next(steps)
+        while world.now < began + LIMITS.patience + 5.0:
             world.now += request.seconds if isinstance(request, Pause) else 0.5
-            assert world.now < began + LIMITS.patience + 5.0
             if isinstance(request, Replace):
                 request = steps.throw(Unknown("503"))
             else:
                 request = steps.send(world.now if isinstance(request, Pause) else world.apply(request))
+
+    with pytest.raises(StorageFailed, match="holder can write nothing there any more") as failed:
+        refuse_all_writes()
     assert "503" in failed.value.message
     assert "again when the store answers" in failed.value.hint
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +21,11 @@ from alchemy.model.values import ScopeKind, Status
 from alchemy.store.ledger import Ledger
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.log import Log
+from alchemy.store.objects.port import Objects
 from alchemy.store.objects.requests import perform
 from alchemy.store.objects.settings import BucketSettings
 from alchemy.store.objects.store import ObjectStore, bucket_store
+from alchemy.store.shelf import shelf_of
 from alchemy.testing.objects import MemoryObjects
 from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
 from tests.model import rows
@@ -292,6 +298,47 @@ def test_what_a_bucket_holds_beside_records_is_passed_over(bucket: Bucket) -> No
     for name in ("notes.txt", "1.json", "00000000000000x1.json", "0000000000000001.json.bak"):
         bucket.objects.create(f"team/my-app/prod/journal/{name}", b"not ours")
     assert list(bucket.store().read_fold(PROD).resources) == [f"{PROD}/a"]
+
+
+def test_nothing_is_written_to_a_place_that_was_not_tried_whoever_asks(bucket: Bucket) -> None:
+    class Untried(Exception):
+        pass
+
+    def admit() -> tuple[Objects, Objects]:
+        raise Untried
+
+    store = ObjectStore(Gated(bucket.objects), bucket.root, "a" * 32, limits=QUICK, admit=admit)
+    writers: list[Callable[[], object]] = [
+        lambda: asyncio.run(store.acquire(PROD, timeout=0.0)),
+        lambda: asyncio.run(Ledger.open(store, PROD, ScopeKind.STAGE, purpose="save", timeout=0.0, locking=False)),
+        lambda: store.create_backup(PROD, "state-20240101T000000Z.json", b"{}"),
+        lambda: store.mark_backup(PROD, "state-20240101T000000Z.json", "pin", "why"),
+        lambda: store.audit({"act": "unlock"}),
+        lambda: store.free(PROD, "feed" * 8),
+        lambda: shelf_of(store).create("my-app/keys.json", b"{}"),
+        lambda: shelf_of(store).replace("moved.json", b"{}"),
+    ]
+    for write in writers:
+        with pytest.raises(Untried):
+            write()
+    assert bucket.objects.bodies() == {}
+
+
+def test_a_place_is_tried_once_however_many_ask_at_a_time(bucket: Bucket) -> None:
+    tried: list[int] = []
+    trusted = Gated(bucket.objects)
+
+    def admit() -> tuple[Objects, Objects]:
+        tried.append(threading.get_ident())
+        time.sleep(0.05)
+        return trusted, trusted
+
+    store = ObjectStore(Gated(bucket.objects), bucket.root, "a" * 32, limits=QUICK, admit=admit)
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(8):
+            pool.submit(store.audit, {"act": str(number)})
+    assert len(tried) == 1
+    assert len(trusted.writes) == 8, "and what it said to use is used"
 
 
 @pytest.mark.slow

@@ -120,14 +120,14 @@ class ObjectShelf(Shelf):
         from alchemy.store.objects.writes import create_whole
 
         store = self._store
-        return perform(store.objects, store.clock, create_whole(self._prefix + path, data, store.limits))
+        return perform(store.writable(), store.clock, create_whole(self._prefix + path, data, store.limits))
 
     def replace(self, path: str, data: bytes) -> None:
         from alchemy.store.objects.requests import perform
         from alchemy.store.objects.writes import put_whole
 
         store = self._store
-        perform(store.objects, store.clock, put_whole(self._prefix + path, data, store.limits))
+        perform(store.writable(), store.clock, put_whole(self._prefix + path, data, store.limits))
 
     def remove(self, path: str) -> None:
         self._store.objects.delete(self._prefix + path)

@@ -1,4 +1,4 @@
-"""How long an unclear answer is asked about again. Time in which nobody looked, as while a laptop sleeps, is not counted.
+"""How long an unclear answer is asked about again. Time in which a laptop slept is not counted.
 
 Neighbours: `epochs`, `claims`, `writes` ask; `limits` has the numbers.
 """

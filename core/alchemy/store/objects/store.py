@@ -1,30 +1,26 @@
 """The store in a bucket: objects that are created once, claims with heartbeats, and nothing of it on this machine.
 
-Neighbours: `store` (one level up) is the contract; `medium`, `locks`, `reading`, `verdicts`, `scopes` do the work.
+Neighbours: `store` (one level up) is the contract; `beside`, `medium`, `locks`, `reading`, `verdicts`, `scopes` do it.
 """
 
 from __future__ import annotations
 
-import os
-import re
+import asyncio
+import threading
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from alchemy.errors import AlchemyError, StorageFailed
+from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
-from alchemy.model.text import safe_text
 from alchemy.model.values import Holder, ScopeKind
-from alchemy.store.backups import BACKUP
 from alchemy.store.clock import Clock
 from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
+from alchemy.store.objects.beside import Beside
 from alchemy.store.objects.bucket import Bucket
 from alchemy.store.objects.claims import break_claim, is_free
 from alchemy.store.objects.holding import fenced
@@ -36,22 +32,19 @@ from alchemy.store.objects.medium import lost_journal, open_remote
 from alchemy.store.objects.port import Objects
 from alchemy.store.objects.probe import admit
 from alchemy.store.objects.reading import ObjectReader, RunIndex
-from alchemy.store.objects.requests import abreast, perform
+from alchemy.store.objects.requests import perform
 from alchemy.store.objects.scopes import Scopes
 from alchemy.store.objects.settings import BucketSettings
 from alchemy.store.objects.superseding import salvage_log, supersede
 from alchemy.store.objects.verdicts import Verdicts
-from alchemy.store.objects.writes import create_whole, put_whole
 from alchemy.store.salvage import Beginning, Salvaged
-from alchemy.store.store import Lease, Reader, Store
-
-_MARK = re.compile(r"(state-[0-9TZ-]+\.json)\.([a-z]+)")
+from alchemy.store.store import Lease, Reader
 
 
-class ObjectStore(Store):
+class ObjectStore(Beside):
     """`root` is the state directory on this machine, for spills. `beats`: a client of its own for heartbeats.
 
-    `admit`, called before the first write, finds out whether the place keeps its word, and returns what to use of it.
+    `admit`, called once before the first write, finds out whether the place keeps its word; returns what to use of it.
     """
 
     remote = True
@@ -75,6 +68,7 @@ class ObjectStore(Store):
         self.keys = Keys(prefix)
         self.limits = limits or Limits()
         self._admit = admit
+        self._admitting = threading.Lock()
         self._journals: dict[ScopePath, Journal] = {}
         self._opened: dict[ScopePath, Fold] = {}
         self._runs: dict[str, RunIndex] = {}
@@ -92,10 +86,13 @@ class ObjectStore(Store):
     def prepare(self) -> None:
         if self._admit is None:
             return
-        # Only writing can differ: who read until now goes on as before.
-        self.objects, self._locks.beats = self._admit()
-        self._locks.objects = self.objects
-        self._admit = None
+        with self._admitting:
+            if self._admit is not None:
+                # Only writing can differ: who read until now goes on as before.
+                objects, beats = self._admit()
+                self.objects = self._locks.objects = objects
+                self._locks.beats = beats
+                self._admit = None
 
     async def acquire(
         self,
@@ -106,6 +103,8 @@ class ObjectStore(Store):
         held: Collection[ScopePath] = (),
         waiting: Callable[[str], None] | None = None,
     ) -> Lease:
+        if self._admit is not None:
+            await asyncio.to_thread(self.prepare)
         return await self._locks.acquire(path, owner=owner, timeout=timeout, held=held, waiting=waiting)
 
     def _lost(self, path: ScopePath) -> None:
@@ -125,7 +124,7 @@ class ObjectStore(Store):
         seen: int | None = None,
     ) -> Journal:
         journal = open_remote(
-            self.objects,
+            self.writable(),
             self.clock,
             self._scopes.take_writer(path),
             Layout(self.root),
@@ -145,7 +144,7 @@ class ObjectStore(Store):
     def begin_journal(
         self, path: ScopePath, *, holder: Callable[[int], Holder], beginning: Beginning, body: dict[str, Any]
     ) -> Journal:
-        supersede(self.objects, self.clock, self.keys, self.limits, path, beginning)
+        supersede(self.writable(), self.clock, self.keys, self.limits, path, beginning)
         self._runs.pop(str(path), None)
         self._closed(path)
         return self.open_journal(path, holder=holder, ops=lambda fold: (), body=body)
@@ -163,7 +162,7 @@ class ObjectStore(Store):
         self._scopes.changed()
 
     def free(self, path: ScopePath, session: str) -> None:
-        perform(self.objects, self.clock, break_claim(self.keys, path, session, self.limits))
+        perform(self.writable(), self.clock, break_claim(self.keys, path, session, self.limits))
         self._verdicts.changed()
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -229,57 +228,6 @@ class ObjectStore(Store):
         self._runs.pop(str(path), None)
         self._closed(path)
         self._verdicts.changed()
-
-    # -- backups, audit -----------------------------------------------------------------------------------------
-
-    def backups(self, path: ScopePath | str) -> list[str]:
-        return [name for name in self._names(self.keys.backups(path)) if BACKUP.fullmatch(name)]
-
-    def _names(self, folder: str) -> list[str]:
-        return [item.key[len(folder) :] for item in self.objects.list(folder)]
-
-    def read_backup(self, path: ScopePath | str, name: str, *, head: int = 0) -> tuple[bytes, int]:
-        found = self.objects.get(self.keys.backups(path) + name)
-        if found is None:
-            raise FileNotFoundError(name)
-        return (found.body[:head] if head else found.body), len(found.body)
-
-    def create_backup(self, path: ScopePath | str, name: str, data: bytes) -> None:
-        if not perform(self.objects, self.clock, create_whole(self.keys.backups(path) + name, data, self.limits)):
-            raise FileExistsError(name)
-
-    def remove_backup(self, path: ScopePath | str, name: str) -> None:
-        self.objects.delete(self.keys.backups(path) + name)
-
-    def mark_backup(self, path: ScopePath | str, name: str, mark: str, text: str | None) -> None:
-        key = f"{self.keys.backups(path)}{name}.{mark}"
-        if text is None:
-            self.objects.delete(key)
-        else:
-            perform(self.objects, self.clock, put_whole(key, text.encode("utf-8", "replace"), self.limits))
-
-    def backup_marks(self, path: ScopePath | str) -> dict[tuple[str, str], str]:
-        folder = self.keys.backups(path)
-        marks = [found for name in self._names(folder) if (found := _MARK.fullmatch(name))]
-        bodies = abreast(self.objects.get, [folder + mark[0] for mark in marks])
-        pairs = zip(marks, bodies, strict=True)
-        return {(mark[1], mark[2]): found.body.decode("utf-8", "replace") for mark, found in pairs if found}
-
-    def audit(self, entry: dict[str, Any]) -> None:
-        at = self.clock.now()
-        data = orjson.dumps({**entry, "at": at}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        key = f"{self.keys.audit}{at.replace(':', '-').replace('.', '-')}-{os.urandom(4).hex()}.json"
-        if not perform(self.objects, self.clock, create_whole(key, data, self.limits)):
-            raise StorageFailed(f"{safe_text(key)} is there already", hint="run the same command again")
-
-    def audits(self) -> list[dict[str, Any]]:
-        found = []
-        for body in abreast(self.objects.get, [item.key for item in self.objects.list(self.keys.audit)]):
-            with suppress(orjson.JSONDecodeError):
-                entry = orjson.loads(body.body) if body else None
-                if isinstance(entry, dict):
-                    found.append(entry)
-        return found
 
 
 def _parse(path: ScopePath | str) -> ScopePath:
