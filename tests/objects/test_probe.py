@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from alchemy.errors import Refused, StorageFailed
-from alchemy.store.objects.probe import FOLDER, admit, examine, probe, remembered_key
+from alchemy.store.objects.probe import FOLDER, admit, examine, examine_anew, probe, remembered_key
 from alchemy.testing.objects import MemoryObjects
 from alchemy.testing.s3 import Server
 from tests.objects.buckets import bucket_at
@@ -147,6 +147,40 @@ def test_a_refusal_names_the_line_and_the_way_out_and_is_not_remembered(server: 
     server.faults.clear()
     admit(bucket, sleep=no_time)
     assert list(server.bodies()) == [remembered_key(bucket)]
+
+
+@pytest.mark.parametrize("after", [0, 2, 3])
+@pytest.mark.parametrize("kind", ["503", "500", "429", "409", "drop"])
+def test_an_outage_at_first_use_is_no_verdict_on_the_store(server: Server, kind: str, after: int) -> None:
+    server.fault(kind, verb="PUT", after=after)
+    bucket = bucket_at(server.endpoint)
+    with pytest.raises(StorageFailed, match="could not be tried") as caught:
+        admit(bucket, sleep=no_time)
+    assert "no clear answer" in caught.value.message
+    assert caught.value.hint.startswith("try again")
+    server.faults.clear()
+    assert remembered_key(bucket) not in server.bodies()
+    admit(bucket, sleep=no_time)
+    assert remembered_key(bucket) in server.bodies()
+
+
+def test_a_failure_in_the_middle_tells_what_to_do_about_it(server: Server) -> None:
+    server.fault("403", verb="DELETE")
+    with pytest.raises(StorageFailed, match="denies it") as caught:
+        admit(bucket_at(server.endpoint), sleep=no_time)
+    assert "give the token" in caught.value.hint
+
+
+def test_what_is_remembered_stays_when_the_store_does_not_answer(server: Server) -> None:
+    bucket = bucket_at(server.endpoint)
+    admit(bucket, sleep=no_time)
+    server.fault("503", verb="PUT")
+    assert not all(check.passed for check in examine_anew(bucket, sleep=no_time))
+    assert list(server.bodies()) == [remembered_key(bucket)]
+    server.faults.clear()
+    server.fault("ignore-conditions")
+    assert not all(check.passed for check in examine_anew(bucket, sleep=no_time))
+    assert server.bodies() == {}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ _PAUSE = 1.2  # seconds; R2 takes one write a second to one key
 _LITTER = 24 * 3600  # seconds; what a probe that was killed left behind goes after that
 _NEVER = ".not"  # the key of what is never there
 _LOST = "it answered 412"
+_AGAIN = "try again; see the service's status page if it lasts"
 _SUPPORT = (
     "two runs could overwrite each other there: use R2 or another S3 that keeps If-None-Match and If-Match, "
     'or local files: state_store = "file" in [tool.alchemy]'
@@ -35,17 +36,22 @@ _SUPPORT = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the probe. `detail` says what happened instead; empty when it passed."""
+    """One line of the probe. `detail` says what happened instead; empty when it passed.
+
+    `clear`: it did not pass because of what the store does; else it did not tell, now, and `hint` may say why.
+    """
 
     name: str
     passed: bool
     detail: str = ""
+    clear: bool = True
+    hint: str = ""
 
 
 def admit(bucket: Bucket, *, sleep: Callable[[float], None] = time.sleep) -> Bucket:
     """The bucket, with If-Match spelled as its store wants it. One GET when it was probed before.
 
-    Refused names the check that failed, StorageFailed what keeps us out.
+    Refused names the check that failed, StorageFailed what keeps us out, or keeps the store from answering.
     """
     key = remembered_key(bucket)
     known = bucket.get(key)
@@ -53,9 +59,13 @@ def admit(bucket: Bucket, *, sleep: Callable[[float], None] = time.sleep) -> Buc
     if quoted is not None:
         return bucket.spelling_etags(quoted=quoted)
     trusted, checks = examine(bucket, sleep=sleep)
-    for check in checks:
-        if not check.passed:
+    bad = [check for check in checks if not check.passed]
+    for check in bad:
+        if check.clear:
             raise Refused(f"{bucket.place} cannot hold state: {check.detail} ({check.name})", hint=_SUPPORT)
+    if bad:
+        what = f"{bucket.place} could not be tried before state is trusted to it: {bad[0].detail} ({bad[0].name})"
+        raise StorageFailed(what, hint=bad[0].hint or _AGAIN)
     _remember(trusted, key)
     return trusted
 
@@ -64,7 +74,7 @@ def examine(bucket: Bucket, *, sleep: Callable[[float], None] = time.sleep) -> t
     """The probe, with quoted ETags and, when that fails, with bare ones; the better of the two, with its lines."""
     quoted = bucket.spelling_etags(quoted=True)
     checks = probe(quoted, bucket.settings.prefix, sleep=sleep)
-    if all(check.passed for check in checks):
+    if all(check.passed for check in checks) or len(checks) == 1:  # nothing could be created: no ETag was said
         return quoted, checks
     bare = bucket.spelling_etags(quoted=False)
     others = probe(bare, bucket.settings.prefix, sleep=sleep)
@@ -78,6 +88,8 @@ def examine_anew(bucket: Bucket, *, sleep: Callable[[float], None] = time.sleep)
     known = bucket.get(key)
     believed = _quoting(known.body, bucket.settings.host) if known is not None else None
     found = trusted.settings.quoted_etags if all(check.passed for check in checks) else None
+    if found is None and not any(check.clear for check in checks if not check.passed):
+        return checks  # nothing new is known
     if known is not None and believed != found:
         try:
             bucket.delete(key)
@@ -170,7 +182,9 @@ class _Trial:
             try:
                 checks.append(line(name))
             except StorageFailed as error:
-                checks.append(Check(name, False, error.message))
+                checks.append(Check(name, False, error.message, clear=False, hint=error.hint))
+            if not checks[-1].clear:
+                break  # what was written, or not, may still be on its way: the rest would mean nothing
         return checks
 
     def clear_away(self, folder: str) -> None:
@@ -186,7 +200,9 @@ class _Trial:
         body = self._body("created")
         outcome, etag = self._write(body, None)
         self._written, self._etag = body, etag
-        return Check("create an object", bool(etag), "" if etag else f"{outcome} to the creation of an object")
+        if etag:
+            return Check("create an object", True)
+        return Check("create an object", False, f"{outcome} to the creation of an object", clear=outcome == _LOST)
 
     def _refuses(self, name: str, what: str, etag: str | None) -> Check:
         body = self._body(name)
@@ -194,7 +210,7 @@ class _Trial:
         if written:
             return Check(name, False, f"it answered 200 to {what}")
         if outcome != _LOST:
-            return Check(name, False, f"{outcome} to {what}")
+            return Check(name, False, f"{outcome} to {what}", clear=False)
         found = self._objects.get(self._key)
         if found is not None and found.body == body:
             return Check(name, False, f"it said no to {what}, and wrote it all the same")
@@ -204,7 +220,7 @@ class _Trial:
         body = self._body(name)
         outcome, etag = self._write(body, self._etag)
         if not etag:
-            return Check(name, False, f"{outcome} to a write with the right ETag")
+            return Check(name, False, f"{outcome} to a write with the right ETag", clear=outcome == _LOST)
         self._written, self._etag = body, etag
         return Check(name, True)
 
@@ -220,7 +236,8 @@ class _Trial:
             break
         there = self._objects.get(key) is not None
         said = "it answered 200" if there else "no clear answer"
-        return Check(name, False, f"{said} to a write with the ETag of an object that is not there")
+        what = f"{said} to a write with the ETag of an object that is not there"
+        return Check(name, False, what, clear=there)
 
     def _list(self, name: str) -> Check:
         folder, _, _ = self._key.rpartition("/")
@@ -250,7 +267,8 @@ class _Trial:
         outcome = ""
         for attempt in self._tries():
             try:
-                done = self._objects.create(self._key, body) if etag is None else self._replaced(body, etag)
+                put = self._objects
+                done = put.create(self._key, body) if etag is None else put.replace(self._key, body, etag)
             except (Taken, Changed):
                 own = self._objects.get(self._key) if attempt else None
                 return ("", own.etag) if own is not None and own.body == body else (_LOST, "")
@@ -262,9 +280,6 @@ class _Trial:
             else:
                 return "", done
         return outcome, ""
-
-    def _replaced(self, body: bytes, etag: str) -> str:
-        return self._objects.replace(self._key, body, etag)
 
     def _tries(self) -> Iterator[int]:
         yield 0
