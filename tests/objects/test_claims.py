@@ -13,10 +13,11 @@ from alchemy.model.paths import ScopePath
 from alchemy.store.objects.claims import Claim, Own, break_claim, decode_claim, encode_claim, encode_free, is_free
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locking import Acquisition, Watcher
+from alchemy.store.objects.patience import Patience
 from alchemy.store.objects.port import Found, Unknown
 from alchemy.store.objects.requests import Create, Get, Pause, Replace, Stopped
 from tests.objects.claimants import KEYS, LIMITS, Scene, Visitor, claimed
-from tests.objects.explorer import CALM, Network, World
+from tests.objects.explorer import CALM, Client, Network, World
 
 
 def scene(network: Network = CALM) -> Scene:
@@ -135,7 +136,10 @@ def test_a_claim_of_which_nobody_knows_whether_it_was_written_is_given_back_too(
     while not isinstance(request, Create):
         request = steps.send(0.0)
     world.apply(request)
-    assert isinstance(steps.throw(Unknown("reset")), Get)
+    request = steps.throw(Unknown("reset"))
+    while not isinstance(request, Get):
+        assert isinstance(request, Pause)
+        request = steps.send(0.0)
     with pytest.raises(StorageFailed):
         steps.throw(StorageFailed("no answer"))
     assert claimed(world, "a/p") == "s1"
@@ -212,6 +216,54 @@ def test_a_stopped_wait_gives_its_claim_back() -> None:
     with pytest.raises(Stopped):
         go_on(request)
     assert claimed(world, "a") == ""
+
+
+def test_patience_ends_before_a_try_that_could_not_end_in_time_and_sleep_is_not_counted() -> None:
+    limits = Limits(patience=40.0, longest_request=12.0)
+    silent = Patience(limits, 0.0)
+    assert not silent.over(10.0)
+    assert not silent.over(20.0)
+    assert silent.over(35.0), "one more would end behind 40"
+    refused = Patience(limits, 0.0)
+    assert len(list(itertools.takewhile(lambda now: not refused.over(float(now)), range(1, 100)))) == 39
+    asleep = Patience(limits, 0.0)
+    assert not asleep.over(30_000.0), "the lid was closed while the first answer was on its way"
+    assert not asleep.over(30_001.0)
+
+
+class Deaf(World):
+    deaf = False
+
+    def _write(self, client: Client, request: Any) -> None:
+        if self.deaf:
+            self._answer(client, None, Unknown("503"))
+        else:
+            super()._write(client, request)
+
+
+def test_giving_back_is_tried_for_some_seconds_and_again_by_whoever_asks_again() -> None:
+    world = Deaf(random.Random(1), CALM)
+    own = Own(KEYS, Claim("a/p", "c1", "s1"), Limits())
+    world.start("take", own.take(None))
+    world.run()
+    world.deaf, began = True, world.now
+    free = world.start("free", own.free())
+    world.run()
+    assert isinstance(free.error, StorageFailed)
+    assert world.now - began < LIMITS.farewell + 3.0
+    world.deaf = False
+    world.start("free", own.free())
+    world.run()
+    assert claimed(world, "a/p") == ""
+
+
+def test_a_key_that_cannot_be_written_is_given_up_within_patience() -> None:
+    world = Deaf(random.Random(1), CALM)
+    world.deaf = True
+    take = world.start("take", Own(KEYS, Claim("a/p", "c1", "s1"), Limits()).take(None))
+    world.run()
+    assert isinstance(take.error, StorageFailed)
+    assert 0.5 * LIMITS.patience < world.now <= LIMITS.patience + 1.0
 
 
 def test_every_write_of_a_claim_differs_and_a_free_one_is_told_by_its_size() -> None:

@@ -21,6 +21,7 @@ from alchemy.model.records import Put
 from alchemy.store.objects.claims import Claim, decode_claim, encode_claim, is_free
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locks import birthplace, this_process
+from alchemy.store.objects.requests import Get, Pause, Steps, Stopped, perform
 from alchemy.store.objects.store import ObjectStore
 from alchemy.store.store import Lease
 from alchemy.testing import ManualClock
@@ -253,14 +254,58 @@ def test_a_run_that_is_held_for_dead_stops_at_its_next_heartbeat(team: Team) -> 
     taken.release()
 
 
-def test_a_store_that_does_not_answer_is_not_waited_for_at_the_end(team: Team) -> None:
-    store = team.store()
+@pytest.mark.parametrize("how", ["refuses", "hangs"])
+def test_a_store_that_does_not_answer_is_not_waited_for_at_the_end(team: Team, how: str) -> None:
+    store = team.store(replace(QUICK, farewell=0.1))
     lease = take(store)
-    assert isinstance(store.objects, Gated)
-    store.objects.fail = "unplugged"
+    objects = store.objects
+    assert isinstance(objects, Gated)
+    if how == "refuses":
+        objects.fail = "unplugged"
+    else:
+        objects.open.clear()
+    began = time.monotonic()
     lease.release()
-    assert team.claim(PROD) is not None, "it ends by itself"
-    take(team.store(), timeout=10.0).release()
+    assert time.monotonic() - began < 1.0
+    assert team.claim(PROD) is not None
+    objects.fail = ""
+    objects.open.set()
+    assert eventually(lambda: team.claim(PROD) is None), "this process lives, so nobody else may end it"
+    take(team.store()).release()
+
+
+def test_a_wait_that_is_stopped_sends_nothing_more_but_what_gives_its_claim_back(team: Team) -> None:
+    below = take(team.store(), PROD)
+    store = team.store(replace(QUICK, gap=0.3, poll=5.0, longest_poll=5.0))
+
+    async def give_up() -> None:
+        waiting = asyncio.ensure_future(store.acquire(APP, timeout=60.0))
+        assert await asyncio.to_thread(eventually, lambda: team.claim(APP) is not None)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(give_up())
+    assert team.claim(APP) is None, "also when it has to wait until the key may be written again"
+    below.release()
+
+
+def test_steps_are_told_to_stop_before_their_next_request_and_then_left_to_tidy_up(team: Team) -> None:
+    stop = threading.Event()
+    objects = Gated(team.objects)
+
+    def steps() -> Steps[str]:
+        try:
+            yield Get("one")
+            stop.set()
+            yield Get("two")
+        except Stopped:
+            yield Pause(0.01)
+            yield Get("tidy")
+        return "done"
+
+    assert perform(objects, team.store().clock, steps(), stop) == "done"
+    assert objects.reads == ["get one", "get tidy"]
 
 
 def test_answers_that_are_lost_lock_nobody_out(team: Team) -> None:

@@ -6,8 +6,10 @@ happens in one journal and tells it to whoever listens. Neighbours: `scope` open
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -67,6 +69,14 @@ class Session:
         self.leases: list[Lease] = []  # locks without a journal: an application whose stages are destroyed
         self._connect = connect
         self._connection: Connection | None = None
+        self._loop = asyncio.get_running_loop()
+        store.troubled = self._troubled
+
+    def _troubled(self, text: str) -> None:
+        """The store does not answer. Called from any thread, while runs wait for it."""
+        entry = Entry("", 0, self.store.clock.now(), Noted(self.store.place, text, "warning"))
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self._loop.call_soon_threadsafe(self.tell, entry)
 
     def connection(self) -> Connection:
         """The cloud, connected on first use."""

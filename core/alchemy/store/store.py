@@ -69,6 +69,11 @@ class Store(ABC):
     root: Path  # the state directory on this machine: with a bucket only for spills and the local cloud
     remote: bool = False
     retention: Retention = Retention()  # which backups stay
+    troubled: Callable[[str], None] | None = None  # told, from any thread, what is wrong with the place just now
+
+    def tell_trouble(self, text: str) -> None:
+        if self.troubled is not None:
+            self.troubled(text)
 
     @property
     @abstractmethod

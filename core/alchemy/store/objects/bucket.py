@@ -18,6 +18,7 @@ from alchemy.model.text import safe_text
 from alchemy.store.objects.answers import Answer, Refusal, read
 from alchemy.store.objects.port import Changed, Found, Listed, Taken, Unknown
 from alchemy.store.objects.settings import BucketSettings
+from alchemy.store.objects.silence import Silence
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential, S3Store
@@ -34,8 +35,9 @@ _started_in = 0  # the process in which the library's threads run; they do not s
 class Bucket:
     """Implements `Objects`. From any thread; not in a forked child of a process that has used one."""
 
-    def __init__(self, settings: BucketSettings) -> None:
+    def __init__(self, settings: BucketSettings, silence: Silence | None = None) -> None:
         self.settings = settings
+        self.silence = silence or Silence()
         self._clients: dict[tuple[int, float], S3Store] = {}
 
     def __repr__(self) -> str:
@@ -47,7 +49,7 @@ class Bucket:
 
     def spelling_etags(self, *, quoted: bool) -> Bucket:
         """The same bucket with If-Match spelled otherwise."""
-        return Bucket(replace(self.settings, quoted_etags=quoted))
+        return Bucket(replace(self.settings, quoted_etags=quoted), self.silence)
 
     def create(self, key: str, body: bytes) -> str:
         return self._put(key, body, "create", Taken)
@@ -108,7 +110,7 @@ class Bucket:
 
         for attempt in (1, 2):
             try:
-                return self._call(ask)
+                return self._call(ask, writing=True)
             except Refusal as refusal:
                 if refusal.answer.absent:
                     return None
@@ -126,7 +128,7 @@ class Bucket:
             return obstore.put(client, key, body, mode=mode, use_multipart=False)["e_tag"] or ""
 
         try:
-            return self._call(ask)
+            return self._call(ask, writing=True)
         except Refusal as refusal:
             answer, cause = refusal.answer, refusal.__cause__
         if answer.status == 412 or (answer.absent and lost is Changed):
@@ -141,15 +143,21 @@ class Bucket:
         except Refusal as refusal:
             raise self._failure(doing, refusal.answer) from refusal.__cause__
 
-    def _call(self, ask: Callable[[], T]) -> T:
+    def _call(self, ask: Callable[[], T], *, writing: bool = False) -> T:
         """What `ask` returns, or Refusal with what came back."""
         self._refuse_fork()
         from obstore.exceptions import BaseError
 
-        try:
-            return ask()
-        except (BaseError, OSError, ValueError) as error:  # FileNotFoundError and bad paths are not BaseErrors
-            raise Refusal(read(error)) from error
+        with self.silence.asking(writing=writing) as heard:
+            try:
+                result = ask()
+            except (BaseError, OSError, ValueError) as error:  # FileNotFoundError and bad paths are not BaseErrors
+                answer = read(error)
+                if answer.final:
+                    heard()
+                raise Refusal(answer) from error
+            heard()
+            return result
 
     def _failure(self, doing: str, answer: Answer) -> StorageFailed:
         cause, hint = answer.explain(self.settings)

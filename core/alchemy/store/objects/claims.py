@@ -102,12 +102,12 @@ class Own:
                 self.stands, self._etag = True, found.etag
         if self.stands:
             self.stands = False
-            yield from self._write(encode_free(), self._etag)
+            yield from self._write(encode_free(), self._etag, self.limits.farewell)
 
-    def _write(self, body: bytes, etag: str) -> Steps[bool]:
+    def _write(self, body: bytes, etag: str, seconds: float | None = None) -> Steps[bool]:
         """True when the object holds `body`, written over `etag` ("": over nothing) or an earlier write of ours."""
-        began: float = yield Pause()
-        now = began
+        now: float = yield Pause()
+        patience = Patience(self.limits, now, seconds)
         while True:
             if self._wrote is not None and now - self._wrote < self.limits.gap:
                 now = yield Pause(self.limits.gap - (now - self._wrote))
@@ -118,6 +118,9 @@ class Own:
                 return True
             except (Taken, Changed, Unknown) as answer:
                 said = str(answer)
+            now = yield Pause()
+            if patience.over(now):
+                raise self._failed(said)
             found: Found | None = yield Get(self.key)
             self._unsure = False
             if found is None:
@@ -130,12 +133,12 @@ class Own:
                 etag = found.etag
             elif found.etag != etag:
                 return False
-            now = yield Pause()
-            if now - began > self.limits.patience:
-                raise StorageFailed(
-                    f"{safe_text(self.key)} cannot be written: {safe_text(said, 300)}",
-                    hint="`alchemy doctor` tries the store",
-                )
+            now = yield Pause(self.limits.pause)
+
+    def _failed(self, said: str) -> StorageFailed:
+        return StorageFailed(
+            f"{safe_text(self.key)} cannot be written: {safe_text(said, 300)}", hint="`alchemy doctor` tries the store"
+        )
 
     def is_ours(self, found: Found) -> bool:
         """An earlier write of this claim, which arrived late."""

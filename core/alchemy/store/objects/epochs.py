@@ -18,6 +18,7 @@ from alchemy.store.fencing import fenced
 from alchemy.store.objects.keys import Keys, number
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.log import Log
+from alchemy.store.objects.patience import Patience
 from alchemy.store.objects.port import Found, Listed, Taken, Unknown
 from alchemy.store.objects.requests import Create, Delete, Get, List, Pause, Steps
 from alchemy.store.objects.snapshots import encode_snapshot
@@ -62,8 +63,8 @@ class Writer(Log):
         Only when the store answers nothing for `limits.patience` seconds: StorageFailed, and nobody knows.
         """
         key, pause = self._key(record.seq), self.limits.pause
-        began: float = yield Pause()
-        asked = began
+        asked: float = yield Pause()
+        patience = Patience(self.limits, asked)
         while True:
             try:
                 yield Create(key, line)
@@ -83,7 +84,7 @@ class Writer(Log):
                 return None
             asked = yield Pause(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, self.limits.longest_pause)
-            if asked - began > self.limits.patience:
+            if patience.over(asked):
                 raise StorageFailed(
                     f"{safe_text(key)} cannot be written: {safe_text(said, 300) or 'the store does not answer'}",
                     hint="`alchemy doctor` tries the store",

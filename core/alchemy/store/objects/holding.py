@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from alchemy.errors import AlchemyError, Fenced, StorageFailed, UsageError
+from alchemy.errors import AlchemyError, Fenced, UsageError
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
@@ -54,7 +55,8 @@ class ObjectLease:
         self._released = False
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self.path}", daemon=True)
+        self._left = threading.Event()  # and whoever released it need not wait any longer
+        self._thread = threading.Thread(target=self._live, name=f"heartbeat {self.path}", daemon=True)
         self._thread.start()
 
     @property
@@ -80,18 +82,31 @@ class ObjectLease:
     def release(self) -> None:
         """Gives it back; the second time, or in a forked child, nothing happens.
 
-        A store that does not answer now is not waited for: nobody renews the claim, so it ends by itself.
+        A store that does not answer now is not waited for: the thread goes on trying while this process lives.
         """
         if self._released or not self.mine:
             return
         self._released = True
         self._stop.set()
         self._wake.set()
-        self._thread.join()
-        for own in reversed(self._owns):
-            with suppress(StorageFailed):
-                perform(self._objects, self._clock, own.free())
+        self._left.wait(self._limits.farewell + self._limits.gap)
         self._forget(self)
+
+    def _live(self) -> None:
+        """Nobody but this thread writes the claims: also giving them back is its work."""
+        self._beat()
+        left = list(reversed(self._owns))
+        while left := [own for own in left if not self._freed(own)]:
+            self._left.set()
+            time.sleep(self._limits.heartbeat)
+        self._left.set()
+
+    def _freed(self, own: Own) -> bool:
+        try:
+            perform(self._objects, self._clock, own.free())
+        except AlchemyError:
+            return False
+        return True
 
     def _beat(self) -> None:
         while not self._stop.is_set():

@@ -7,6 +7,7 @@ A step is a generator that yields requests and is sent the answers; Taken, Chang
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,12 +86,11 @@ Steps = Generator[Any, Any, T]
 
 
 class Stopped(Exception):
-    """Thrown into a pause: whoever waited for this does not want it any more."""
+    """Whoever waited for this does not want it any more. Thrown once: what has to be tidied up is still done."""
 
 
 def perform(objects: Objects, clock: Clock, steps: Steps[T], stop: threading.Event | None = None) -> T:
-    """Runs the steps here and now. `stop` ends every pause with Stopped."""
-    stop = stop or threading.Event()
+    """Runs the steps here and now. `stop` ends a pause, and what would come after it, with Stopped."""
     answer: Any = None
     error: BaseException | None = None
     while True:
@@ -101,12 +101,15 @@ def perform(objects: Objects, clock: Clock, steps: Steps[T], stop: threading.Eve
             return value
         answer = error = None
         try:
+            if stop is not None and stop.is_set():
+                stop = None
+                raise Stopped
             answer = _ask(objects, clock, request, stop)
         except BaseException as raised:  # the steps decide what it means, and pass on what they do not know
             error = raised
 
 
-def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event) -> Any:
+def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event | None) -> Any:
     match request:
         case Create(key, body):
             return objects.create(key, body)
@@ -124,8 +127,10 @@ def _ask(objects: Objects, clock: Clock, request: Request, stop: threading.Event
             abreast(objects.delete, keys)
             return None
         case Pause(seconds):
-            if seconds > 0 and stop.wait(seconds):
-                raise Stopped
+            if seconds > 0 and stop is not None:
+                stop.wait(seconds)  # the next request tells
+            elif seconds > 0:
+                time.sleep(seconds)
             return clock.elapsed()
 
 

@@ -38,7 +38,7 @@ class BucketSettings:
     secret_access_key: str = field(repr=False)
     region: str = "auto"
     quoted_etags: bool = True
-    timeout: float = 15.0
+    timeout: float = 10.0
     connect_timeout: float = 5.0
     retries: int = 4
 

@@ -35,6 +35,7 @@ from alchemy.store.objects.reading import ObjectReader, RunIndex
 from alchemy.store.objects.requests import perform
 from alchemy.store.objects.scopes import Scopes
 from alchemy.store.objects.settings import BucketSettings
+from alchemy.store.objects.silence import Silence
 from alchemy.store.objects.superseding import salvage_log, supersede
 from alchemy.store.objects.verdicts import Verdicts
 from alchemy.store.salvage import Beginning, Salvaged
@@ -237,8 +238,13 @@ def _parse(path: ScopePath | str) -> ScopePath:
 def bucket_store(settings: BucketSettings, root: Path, session: str = "", clock: Clock | None = None) -> ObjectStore:
     """Nothing is sent yet; before the first write the bucket is tried, unless that is remembered in it."""
 
+    silence = Silence()
+
     def admitted() -> tuple[Objects, Objects]:
-        bucket = admit(Bucket(settings))
+        bucket = admit(Bucket(settings, silence))
         return bucket, Bucket(bucket.settings)
 
-    return ObjectStore(Bucket(settings), root, session, prefix=settings.prefix, clock=clock, admit=admitted)
+    first = Bucket(settings, silence)
+    store = ObjectStore(first, root, session, prefix=settings.prefix, clock=clock, admit=admitted)
+    silence.tell = store.tell_trouble
+    return store

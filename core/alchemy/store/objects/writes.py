@@ -8,15 +8,16 @@ from __future__ import annotations
 from alchemy.errors import StorageFailed
 from alchemy.model.text import safe_text
 from alchemy.store.objects.limits import Limits
+from alchemy.store.objects.patience import Patience
 from alchemy.store.objects.port import Changed, Found, Taken, Unknown
 from alchemy.store.objects.requests import Create, Get, Pause, Replace, Steps
 
 
 def create_whole(key: str, body: bytes, limits: Limits) -> Steps[bool]:
     """False when something else has that name."""
-    began: float = yield Pause()
-    pause, now, said = limits.pause, began, ""
-    while now - began <= limits.patience:
+    now: float = yield Pause()
+    pause, said, patience = limits.pause, "", Patience(limits, now)
+    while True:
         try:
             yield Create(key, body)
             return True
@@ -27,14 +28,15 @@ def create_whole(key: str, body: bytes, limits: Limits) -> Steps[bool]:
             return found.body == body
         now = yield Pause(pause)
         pause = min(pause * 2, limits.longest_pause)
-    raise _failed(key, said)
+        if patience.over(now):
+            raise _failed(key, said)
 
 
 def put_whole(key: str, body: bytes, limits: Limits) -> Steps[None]:
     """Over whatever is there."""
-    began: float = yield Pause()
-    now, said = began, ""
-    while now - began <= limits.patience:
+    now: float = yield Pause()
+    said, patience = "", Patience(limits, now)
+    while True:
         found: Found | None = yield Get(key)
         if found is not None and found.body == body:
             return
@@ -43,8 +45,9 @@ def put_whole(key: str, body: bytes, limits: Limits) -> Steps[None]:
             return
         except (Taken, Changed, Unknown) as answer:
             said = str(answer)
-        now = yield Pause(limits.gap)
-    raise _failed(key, said)
+        now = yield Pause(max(limits.gap, limits.pause))
+        if patience.over(now):
+            raise _failed(key, said)
 
 
 def _failed(key: str, said: str) -> StorageFailed:
