@@ -1,4 +1,4 @@
-"""Cleanup and reset where state is a bucket's: the same plans, the same records. What only files have is refused."""
+"""Cleanup, reset and rebuild where state is in a bucket: the same plans, the same records."""
 
 # mypy: disable-error-code="unused-awaitable"
 
@@ -104,6 +104,24 @@ def test_what_only_files_have_is_refused(bucket: Bucket, cloud: Cloud) -> None:
     bucket.deploy("a")
     with pytest.raises(Refused, match="no files to edit"):
         plan_edits(bucket.store, PROD)
+
+
+def test_sound_state_comes_out_the_same(bucket: Bucket, cloud: Cloud) -> None:
+    bucket.deploy("a", "b")
+    lineage = bucket.store.read_fold(PROD).lineage
+
+    async def act(store: ObjectStore) -> None:
+        plan = await plan_rebuild(store, STAGE, OPTIONS, project=Project(bucket.root, {}))
+        assert plan.severe
+        await rebuild(store, plan, OPTIONS)
+
+    bucket.run(act)
+    fold = bucket.store.read_fold(PROD)
+    assert [(row.id, row.verify) for row in fold.resources.values()] == [("a", True), ("b", True)]
+    assert fold.lineage == lineage
+    cloud.log.clear()
+    bucket.deploy("a", "b")
+    assert sorted(cloud.log) == ["read a", "read b"]
 
 
 def test_a_state_is_rebuilt_above_records_that_cannot_be_read(bucket: Bucket, cloud: Cloud) -> None:
