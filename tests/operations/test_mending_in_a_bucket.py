@@ -27,6 +27,8 @@ from alchemy.testing.objects import MemoryObjects
 from alchemy.wiring import connect
 from tests.scenarios.world import CLOUD, PROD, Cloud, Thing
 
+pytestmark = pytest.mark.slow  # each tries its bucket first, as a real one
+
 STAGE = ScopePath.parse(PROD)
 OPTIONS = Options(retry_delay=0.0)
 
