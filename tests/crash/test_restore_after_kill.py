@@ -20,7 +20,7 @@ from tests.crash.stepping import Stepper
 from tests.crash.test_restore_every_step import store_in
 
 EVERY = bool(os.environ.get("ALCHEMY_EVERY"))
-SAMPLE = 4
+SAMPLE = 3
 
 # what is deployed before and again afterwards, and what is killed in between
 SCENARIOS: dict[str, tuple[dict[str, str], dict[str, str]]] = {

@@ -16,14 +16,18 @@ from alchemy import Refused, Scope, StateInvalid, UsageError, alchemy
 from alchemy.model.backup import BEFORE_RESTORE
 from alchemy.model.comparison import same_row
 from alchemy.model.events import BackupTaken, ChangeEnded, Entry, Event, Restored, RunEnded, RunStarted
+from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
-from alchemy.model.values import Status
+from alchemy.model.records import Put
+from alchemy.model.values import ScopeKind, Status, Target
 from alchemy.operations.backups import compare, take, timeline
 from alchemy.operations.restoring import restore, undo
 from alchemy.operations.shapes import BackupInfo, RestoreReport
 from alchemy.operations.validate import validate
 from alchemy.operations.workspace import Workspace
-from alchemy.store.backups import read_valid
+from alchemy.store.backups import read_valid, write_backup
+from alchemy.store.ledger import Ledger
+from tests.model import rows
 from tests.scenarios.conftest import cloud, world
 from tests.scenarios.world import PROD, Cloud, Thing, World, nothing
 
@@ -279,3 +283,35 @@ def test_a_reserved_scope_is_not_restored(grown: World) -> None:
     asyncio.run(hold(grown.store, ScopePath.parse(PROD), reason="moving"))
     with pytest.raises(LockHeld, match="moving"):
         go_back(grown)
+
+
+def test_a_part_of_a_stage_that_went_to_another_account_is_not_mixed_with_it(world: World) -> None:
+    """The rows of then are objects there; the whole goes back with its target, and says so."""
+    fold = _retargeted(world, "a")
+    file = write_backup(world.store, fold, "before the move")
+    _retargeted(world, "b")
+    with pytest.raises(Refused, match=r"goes to Cloudflare \(account bbbbbbbb…\) now, and went to") as caught:
+        go_back(world, f"{PROD}/db", file)
+    assert f"alchemy scope restore {PROD} --backup {file}" in caught.value.hint
+    assert any("its target becomes" in text for text in compare(world.store, PROD, file).consequences)
+    go_back(world, PROD, file)
+    target = world.fold().target
+    assert target is not None
+    assert target.account == "a" * 32
+
+
+def _retargeted(world: World, letter: str) -> Fold:
+    """A run that deploys to the account of that letter."""
+    path = ScopePath.parse(PROD)
+
+    async def run() -> Fold:
+        ledger = await Ledger.open(world.store, path, ScopeKind.STAGE, purpose="save", timeout=0.0)
+        stored = ledger.fold.scopes[PROD]
+        nested = replace(stored, path=f"{PROD}/db", kind=ScopeKind.NESTED)
+        row = rows.row(f"{PROD}/db/x", token=letter, account=letter * 32)
+        owner = replace(stored, target=Target(account=letter * 32, name="Cloudflare"))
+        await ledger.intend([Put(owner), Put(nested), Put(row)])
+        ledger.close(outcome="done", counts={}, failures=[])
+        return ledger.fold
+
+    return asyncio.run(run())

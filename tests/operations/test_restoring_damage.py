@@ -138,13 +138,15 @@ def test_a_part_of_it_cannot_go_back_alone(grown: World) -> None:
     assert f"alchemy scope restore {PROD} --backup" in caught.value.hint
 
 
-def test_what_a_newer_version_wrote_is_not_damage(grown: World) -> None:
+@pytest.mark.parametrize("also", [lambda world: None, flip], ids=["alone", "with damage before it"])
+def test_what_a_newer_version_wrote_is_not_damage(grown: World, also: Callable[[World], None]) -> None:
     """Whole by its checksum: taking it for damaged would throw away what only the newer version can read."""
     from alchemy.model.records import Record, encode
 
     fold = grown.fold()
-    line, _ = encode(Record(fold.seq + 1, fold.epoch + 1, "s", "w", "open", fold.last_at, fold.prev, fold.serial, v=2))
-    grown.layout.epoch(PROD, fold.epoch + 1).write_bytes(line)
+    record = Record(fold.seq + 1, fold.epoch + 1, "s", "w", "open", fold.last_at, fold.prev, fold.serial, v=2)
+    grown.layout.epoch(PROD, fold.epoch + 1).write_bytes(encode(record)[0])
+    also(grown)
     with pytest.raises(StateInvalid, match="newer"):
         go_back(grown)
     assert not list(grown.layout.scope(PROD).glob("journal.damaged-*"))

@@ -115,6 +115,8 @@ def read_records(files: Files, layout: Layout, path: ScopePath | str) -> Records
             for epoch in files.names(scope / name):
                 _read_file(files, scope / name / epoch, str(path), pieces, found)
         except AlchemyError as error:  # the directory is a link, or cannot be listed
+            if isinstance(error.__cause__, Newer):
+                raise
             found.problems.append(error.message)
     candidates = [piece for epoch in sorted(pieces) for piece in pieces[epoch]]
     found.seq = max((piece.record.seq for piece in candidates), default=0)
