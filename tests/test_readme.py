@@ -101,11 +101,10 @@ def steps(page: list[Block]) -> list[tuple[Block, str, list[str]]]:
     return done
 
 
-def follow(page: str, directory: Path) -> list[str]:
-    """Do what a page says in an empty directory; return what did not go as it says."""
-    parts = blocks(page)
-    home, bin_directory, work = directory / "home", directory / "bin", directory / "work"
-    for place in (home, bin_directory, work):
+def prepare(directory: Path) -> dict[str, str]:
+    """Makes home, bin and work in it; the environment in which `alchemy` is our command."""
+    home, bin_directory = directory / "home", directory / "bin"
+    for place in (home, bin_directory, directory / "work"):
         place.mkdir()
     launcher = bin_directory / "alchemy"
     launcher.write_text(f"#!{sys.executable}\nimport sys\nfrom alchemy.cli import main\nsys.exit(main())\n")
@@ -113,17 +112,26 @@ def follow(page: str, directory: Path) -> list[str]:
     for name in ("python", "python3"):
         (bin_directory / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         (bin_directory / name).chmod(0o755)
-    environment = {
+    return {
         **os.environ,
         "HOME": str(home),
         "PATH": os.pathsep.join([str(bin_directory), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "core"), str(REPOSITORY)]),
         "PYTHONWARNINGS": "error",
     }
+
+
+def follow(page: str, directory: Path, environment: dict[str, str] | None = None) -> list[str]:
+    """Do what a page says, in `work` below an empty directory; return what did not go as it says.
+
+    `environment`: from `prepare`, by who has put something into `work` before.
+    """
+    parts = blocks(page)
+    environment = environment or prepare(directory)
     (directory / "page.sh").write_text(script(parts, sys.executable))
     run = subprocess.run(
         ["bash", str(directory / "page.sh")],
-        cwd=work,
+        cwd=directory / "work",
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -25,7 +25,7 @@ from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
 from tests.crash.stepping import Dying
-from tests.operations.actor import CORE, open_ledger, row
+from tests.operations.actor import CORE, open_ledger, row  # type: ignore[attr-defined]
 
 PROD = "my-app/prod"
 

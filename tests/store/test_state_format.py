@@ -71,7 +71,7 @@ class Sample:
 
     @property
     def kind(self) -> str:
-        return next((kind for kind, fits in SAMPLES.items() if fits(self.body)), "unknown")
+        return next((kind for kind, fits in SAMPLES.items() if fits(self.body)), "unknown")  # type: ignore[no-untyped-call]
 
 
 def samples() -> list[Sample]:
@@ -227,7 +227,7 @@ def test_what_is_remembered_of_a_store_spares_the_probe() -> None:
     body = strict.parse(text)
     with Server() as server:
         given = {"bucket": "state", "access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
-        bucket = Bucket(BucketSettings(endpoint=server.endpoint, **given))
+        bucket = Bucket(BucketSettings(endpoint=server.endpoint, **given))  # type: ignore[arg-type]
         here = text.replace(body["endpoint"].encode(), bucket.settings.host.encode())
         server.put(remembered_key(bucket), here)
         assert admit(bucket, sleep=lambda _: None).settings.quoted_etags == body["quoted_etags"]
