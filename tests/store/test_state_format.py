@@ -7,6 +7,7 @@ marked `text`. The samples were written by one program; the records are of one j
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,22 +28,21 @@ from alchemy.store.keyring import KeyRing, WrongPassword
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from alchemy.store.moving import MOVED, read_mark
-from alchemy.store.objects.bucket import Bucket
 from alchemy.store.objects.claims import decode_claim, is_free
 from alchemy.store.objects.keys import Keys
 from alchemy.store.objects.locks import holder_of
 from alchemy.store.objects.port import Found
 from alchemy.store.objects.probe import admit, remembered_key
-from alchemy.store.objects.settings import BucketSettings
 from alchemy.store.objects.snapshots import decode_snapshot, encode_snapshot
 from alchemy.store.spill import spill_name
 from alchemy.store.viewfile import examine, render
-from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
+from alchemy.testing.s3 import Server
+from tests.objects.buckets import bucket_at
 
 PAGE = Path(__file__).parents[2] / "docs" / "state-format.md"
 BLOCK = re.compile(r"^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PASSWORD = "correct horse"
-SAMPLES = {
+SAMPLES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "record": lambda body: "r" in body and "ops" in body["r"],
     "snapshot": lambda body: "r" in body and "log" in body["r"],
     "backup": lambda body: body.get("type") == "backup",
@@ -226,8 +226,7 @@ def test_what_is_remembered_of_a_store_spares_the_probe() -> None:
     text = the("probe").text
     body = strict.parse(text)
     with Server() as server:
-        given = {"bucket": "state", "access_key_id": ACCESS_KEY_ID, "secret_access_key": SECRET_ACCESS_KEY}
-        bucket = Bucket(BucketSettings(endpoint=server.endpoint, **given))  # type: ignore[arg-type]
+        bucket = bucket_at(server.endpoint)
         here = text.replace(body["endpoint"].encode(), bucket.settings.host.encode())
         server.put(remembered_key(bucket), here)
         assert admit(bucket, sleep=lambda _: None).settings.quoted_etags == body["quoted_etags"]
