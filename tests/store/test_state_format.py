@@ -71,7 +71,7 @@ class Sample:
 
     @property
     def kind(self) -> str:
-        return next((kind for kind, fits in SAMPLES.items() if fits(self.body)), "unknown")  # type: ignore[no-untyped-call]
+        return next((kind for kind, fits in SAMPLES.items() if fits(self.body)), "unknown")
 
 
 def samples() -> list[Sample]:
