@@ -124,7 +124,7 @@ def test_tabs_are_walked_with_brackets_in_both_directions() -> None:
             await driver.press("right_square_bracket", "right_square_bracket")
             assert driver.browse.detail.tab == "runs"
             await driver.press("left_square_bracket", "left_square_bracket", "left_square_bracket")
-            assert driver.browse.detail.tab == "backups"
+            assert driver.browse.detail.tab == "health"
 
     asyncio.run(flow())
 

@@ -74,7 +74,7 @@ def prepare_move(source: Store, target: Store) -> Move:
 
 
 def _look_at_source(move: Move) -> None:
-    spilled = Files().names(move.source.root / _SPILL)
+    spilled = [name for name in Files().names(move.source.root / _SPILL) if name.endswith(".json")]  # not `done/`
     if spilled:
         raise Refused(
             f"{safe_text(move.source.root / _SPILL)} holds what a run could not commit: {safe_text(spilled[0], 200)}",
