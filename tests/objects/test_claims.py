@@ -221,9 +221,12 @@ def test_a_stopped_wait_gives_its_claim_back() -> None:
 def test_patience_ends_before_a_try_that_could_not_end_in_time_and_sleep_is_not_counted() -> None:
     limits = Limits(patience=40.0, longest_request=12.0)
     silent = Patience(limits, 0.0)
-    assert not silent.over(10.0)
-    assert not silent.over(20.0)
-    assert silent.over(35.0), "one more would end behind 40"
+    silent.look(10.0)
+    assert silent.over(30.0), "a write and a reading were silent: one more of them would end behind 40"
+    slow = Patience(limits, 0.0)
+    assert not slow.over(10.0)
+    assert not slow.over(20.0)
+    assert slow.over(31.0), "one more would end behind 40"
     refused = Patience(limits, 0.0)
     assert len(list(itertools.takewhile(lambda now: not refused.over(float(now)), range(1, 100)))) == 39
     asleep = Patience(limits, 0.0)

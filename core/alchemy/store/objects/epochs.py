@@ -72,6 +72,7 @@ class Writer(Log):
                 return None
             except (Taken, Unknown) as answer:
                 said = str(answer)
+            patience.look((yield Pause()))
             try:
                 found: Found | None = yield Get(key)
             except StorageFailed as error:

@@ -11,7 +11,7 @@ class Limits:
     lease: float = 60.0  # unchanged for so long, by the watcher's own clock: dead
     give_up: float = 40.0  # a holder that could not show it for so long starts nothing more
     patience: float = 40.0  # an unanswered write is asked about for so long, the time-outs of requests included
-    longest_request: float = 12.0  # a try that lasted longer did not: the machine slept
+    longest_request: float = 12.0  # one that lasted longer counts as this: the machine may have slept
     quiet: float = 5.0  # without an answer, until somebody is told
     farewell: float = 5.0  # a claim that is given back is waited for so long
     gap: float = 1.05  # between two writes of one key by one process: R2 takes one a second

@@ -16,10 +16,15 @@ class Patience:
         self._longest = limits.longest_request
         self._now = now
         self._spent = 0.0
+        self._before = 0.0  # of it, before this try
+
+    def look(self, now: float) -> None:
+        """In the middle of a try, between two requests. `now` is what the own clock shows."""
+        self._spent += min(max(now - self._now, 0.0), self._longest)
+        self._now = now
 
     def over(self, now: float) -> bool:
-        """After a try that told nothing; `now` is what the own clock shows."""
-        last = min(max(now - self._now, 0.0), self._longest)
-        self._now = now
-        self._spent += last
+        """After a try that told nothing."""
+        self.look(now)
+        last, self._before = self._spent - self._before, self._spent
         return self._spent + last > self._seconds

@@ -23,6 +23,7 @@ def create_whole(key: str, body: bytes, limits: Limits) -> Steps[bool]:
             return True
         except (Taken, Unknown) as answer:
             said = str(answer)
+        patience.look((yield Pause()))
         found: Found | None = yield Get(key)
         if found is not None:
             return found.body == body
