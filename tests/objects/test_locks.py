@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from alchemy.errors import Fenced, LockHeld, UsageError
+from alchemy.model.fold import Fold
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
@@ -23,6 +24,7 @@ from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locks import birthplace, this_process
 from alchemy.store.objects.requests import Get, Pause, Steps, Stopped, perform
 from alchemy.store.objects.store import ObjectStore
+from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease
 from alchemy.testing import ManualClock
 from alchemy.testing.objects import MemoryObjects
@@ -56,7 +58,8 @@ class Team:
     def leave(self, path: ScopePath, **changed: Any) -> None:
         """A claim as somebody elsewhere, or somebody dead, would have left it."""
         known: dict[str, Any] = {"holder": holder(str(path), 3, host="elsewhere", user="ben").to_json(), "beat": 4}
-        self.objects.create(f"locks/{path}.lock", encode_claim(Claim(str(path), "c9", "feed" * 8, **known | changed)))
+        known["session"] = "feed" * 8
+        self.objects.create(f"locks/{path}.lock", encode_claim(Claim(str(path), "c9", **known | changed)))
 
 
 @pytest.fixture
@@ -230,6 +233,101 @@ def test_a_journal_that_goes_on_is_life_too(team: Team) -> None:
     assert store.lock_view(PROD).verdict is Verdict.LIVE
     clock.move(61.0)
     assert store.lock_view(PROD).verdict is Verdict.STALE
+
+
+DROWSY = replace(QUICK, heartbeat=60.0)  # nothing is shown but what is asked for
+
+
+def test_a_sleeper_that_was_held_for_dead_fences_nobody_when_it_wakes(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    sleeper, heir = team.store(DROWSY), team.store()
+    place.end(place.open(team.store()))
+    take(sleeper)
+    team.store().free(PROD, sleeper.session)
+    taken = take(heir)
+    journal = place.open(heir)
+    before = team.objects.bodies()
+    with pytest.raises(Fenced, match="the lock of this run on my-app/prod is gone"):
+        place.open(sleeper)
+    assert {key: body for key, body in team.objects.bodies().items() if "/journal/" in key} == {
+        key: body for key, body in before.items() if "/journal/" in key
+    }
+    write(journal, Put(row("a")))
+    place.end(journal)
+    taken.release()
+
+
+def test_a_sleeper_opens_nothing_after_its_heir_has_gone(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    sleeper, heir = team.store(replace(DROWSY, give_up=0.05)), team.store()
+    take(sleeper)
+    team.store().free(PROD, sleeper.session)
+    taken = take(heir)
+    place.end(place.open(heir))
+    taken.release()
+    time.sleep(0.06)
+    with pytest.raises(Fenced):
+        place.open(sleeper)
+    assert team.store().epochs(PROD) == [1]
+
+
+def test_whoever_was_beaten_to_the_number_asks_for_its_lock_before_the_next_one(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    sleeper, heir = team.store(DROWSY), team.store()
+    take(sleeper)
+
+    def overtake(fold: Fold) -> None:
+        """Between reading the journal and writing the opener; only the first time."""
+        if not fold.epoch:
+            team.store().free(PROD, sleeper.session)
+            taken = take(heir)
+            place.end(place.open(heir))
+            taken.release()
+
+    with pytest.raises(Fenced):
+        place.open(sleeper, refuse=overtake)
+    assert team.store().epochs(PROD) == [1]
+
+
+def test_a_dead_run_without_a_lock_is_opened_over_by_whoever_still_holds_his(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    place.die(place.open(team.store()))
+    store = team.store(DROWSY)
+    lease = take(store)
+    place.end(place.open(store))
+    claim = team.claim(PROD)
+    assert claim is not None
+    assert claim.beat == 1, "the store was asked"
+    lease.release()
+
+
+def test_after_a_holder_that_was_held_for_dead_nothing_more_is_asked(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    dead = team.store(DROWSY)
+    take(dead)
+    place.die(place.open(dead))
+    team.objects.delete("locks/my-app/prod.lock")
+    team.leave(PROD, session=dead.session)
+    store = team.store(DROWSY)
+    lease = take(store, timeout=5.0)
+    place.end(place.open(store))
+    claim = team.claim(PROD)
+    assert claim is not None
+    assert claim.beat == 0
+    lease.release()
+
+
+def test_a_journal_begins_anew_only_under_a_lock_that_stands(team: Team) -> None:
+    place = InObjects(team.root, team.objects)
+    place.end(place.open(team.store()))
+    sleeper = team.store(DROWSY)
+    take(sleeper)
+    beginning = Beginning(1, 10, 1, 1, "")
+    team.store().free(PROD, sleeper.session)
+    before = team.objects.bodies()
+    with pytest.raises(Fenced):
+        sleeper.begin_journal(PROD, holder=lambda epoch: holder(str(PROD), epoch), beginning=beginning, body={})
+    assert team.objects.bodies().keys() == before.keys()
 
 
 def test_a_run_that_is_held_for_dead_stops_at_its_next_heartbeat(team: Team) -> None:

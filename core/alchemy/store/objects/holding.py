@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -31,7 +31,10 @@ def fenced(path: ScopePath) -> Fenced:
 
 
 class ObjectLease:
-    """`exclusive` lists every path held alone, the owner's too. `lost` is told of a claim that was taken from us."""
+    """`exclusive` lists every path held alone, the owner's too. `lost` is told of a claim that was taken from us.
+
+    `broken`: sessions that were held for dead on the way to it.
+    """
 
     def __init__(
         self,
@@ -41,10 +44,13 @@ class ObjectLease:
         limits: Limits,
         lost: Callable[[ScopePath], None],
         forget: Callable[[ObjectLease], None],
+        broken: Collection[str] = (),
     ) -> None:
         self.path = owns[-1].path
         self.exclusive = tuple(own.path for own in owns)
+        self.broken = frozenset(broken)
         self._owns = list(owns)
+        self._writing = threading.Lock()  # an `Own` is for one thread at a time
         self._objects = objects
         self._clock = clock
         self._limits = limits
@@ -68,6 +74,12 @@ class ObjectLease:
     def alive(self) -> float:
         """When we were last seen to hold all of it, by the own clock."""
         return min(own.alive for own in self._owns)
+
+    def confirm(self) -> None:
+        """Asks the store whether it is still held: after a sleep nobody knows. Fenced when it is not."""
+        for own in self._owns:
+            if not self._beaten(own):
+                raise fenced(own.path)
 
     def publish(self, holder: Holder) -> None:
         """Everybody sees it within a second. Fenced when somebody broke the lock meanwhile."""
@@ -93,7 +105,7 @@ class ObjectLease:
         self._forget(self)
 
     def _live(self) -> None:
-        """Nobody but this thread writes the claims: also giving them back is its work."""
+        """Until it is given back, which may take longer than anybody waits for it."""
         self._beat()
         left = list(reversed(self._owns))
         while left := [own for own in left if not self._freed(own)]:
@@ -102,11 +114,12 @@ class ObjectLease:
         self._left.set()
 
     def _freed(self, own: Own) -> bool:
-        try:
-            perform(self._objects, self._clock, own.free())
-        except AlchemyError:
-            return False
-        return True
+        with self._writing:
+            try:
+                perform(self._objects, self._clock, own.free())
+            except AlchemyError:
+                return False
+            return True
 
     def _beat(self) -> None:
         while not self._stop.is_set():
@@ -119,9 +132,13 @@ class ObjectLease:
                     self._renew(own)
 
     def _renew(self, own: Own) -> None:
-        claim = replace(own.claim, held=True)
-        if self._holder is not None:
-            claim = replace(claim, holder=replace(self._holder, path=str(own.path)).to_json())
         with suppress(Stopped, AlchemyError):  # not reached: the next beat tries again, and others wait for a lease
-            if not perform(self._objects, self._clock, own.beat(claim), self._stop):
+            if not self._beaten(own):
                 self._lost(own.path)
+
+    def _beaten(self, own: Own) -> bool:
+        with self._writing:
+            claim = replace(own.claim, held=True)
+            if self._holder is not None:
+                claim = replace(claim, holder=replace(self._holder, path=str(own.path)).to_json())
+            return perform(self._objects, self._clock, own.beat(claim), self._stop)

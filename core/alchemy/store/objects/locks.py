@@ -11,10 +11,11 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from alchemy.errors import LockHeld, StorageFailed, UsageError
+from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.model.values import Holder
@@ -90,6 +91,21 @@ class ObjectLocks:
     session: str
     lost: Callable[[ScopePath], None]
     changed: Callable[[], None]
+    _leases: dict[ScopePath, ObjectLease] = field(default_factory=dict)  # of this session
+
+    def check(self, path: ScopePath, fold: Fold | None = None) -> None:
+        """Right before something is written that would push others out: is the lock on `path` still ours?
+
+        Whoever slept since he took it was held for dead, and the run that `fold` shows may be his heir's. Fenced then.
+        The store is asked only when there is reason for doubt; without a lock the later one wins.
+        """
+        lease = self._leases.get(path)
+        if lease is None:
+            return
+        session = fold.holder.session if fold and fold.holder else ""
+        known = fold is not None and (fold.released or session in (self.session, *lease.broken))
+        if not known or self.clock.elapsed() - lease.alive > self.limits.give_up:
+            lease.confirm()
 
     async def acquire(
         self,
@@ -151,6 +167,7 @@ class ObjectLocks:
     ) -> ObjectLease:
         began = self.clock.elapsed()
         owns: list[Own] = []
+        broken: set[str] = set()
         watcher = Watcher(self.keys, self.limits, lambda claim: bool(death_of(claim)))
         words = _Waiting(path, self.clock, tell)
         try:
@@ -162,6 +179,7 @@ class ObjectLocks:
                 left = began + timeout - self.clock.elapsed()
                 owns.append(wanted.own)
                 blocker = perform(self.objects, self.clock, wanted.acquire(max(left, 0.0), words.see), stop)
+                broken |= wanted.broken
                 if blocker:
                     raise _lock_held(path, blocker, timeout, self.clock)
         except BaseException:
@@ -169,9 +187,9 @@ class ObjectLocks:
                 with suppress(StorageFailed):
                     perform(self.objects, self.clock, own.free())
             raise
-        lease = ObjectLease(owns, self.beats, self.clock, self.limits, self.lost, self._forget)
+        lease = ObjectLease(owns, self.beats, self.clock, self.limits, self.lost, self._forget, broken)
         for target in lease.exclusive:
-            _held[self.objects.place, target] = lease
+            _held[self.objects.place, target] = self._leases[target] = lease
         self.changed()
         return lease
 
@@ -179,6 +197,8 @@ class ObjectLocks:
         for target in lease.exclusive:
             if _held.get((self.objects.place, target)) is lease:
                 del _held[self.objects.place, target]
+            if self._leases.get(target) is lease:
+                del self._leases[target]
         self.changed()
 
 

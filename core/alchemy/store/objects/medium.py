@@ -96,13 +96,16 @@ def open_remote(
     body: dict[str, Any],
     refuse: Callable[[Fold], None] | None = None,
     seen: int | None = None,
+    check: Callable[[Fold | None], None],
     closed: Callable[[], None],
 ) -> Journal:
     """`Store.open_journal` in a bucket. Whoever holds the lock opens at once: nobody who is alive has it.
 
+    `check` raises when the lock is not ours any more; None: whatever is stored, ask. Whoever breaks it does so before
+    he opens, so what it finds after the journal was read is true of what was read; and what comes later has our number.
     `writer` may have read the journal before; only what came since is read then.
     """
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         perform(objects, clock, writer.poll())
         fold = writer.fold
         error = lost_journal(objects, writer.keys, fold)
@@ -116,6 +119,7 @@ def open_remote(
                 "somebody opened it meanwhile",
                 hint="`alchemy scope locks` shows who holds it now; nothing was changed",
             )
+        check(None if attempt else fold)
         epoch = fold.epoch + 1
         full = {**body, "holder": holder(epoch).to_json(), "lineage": fold.lineage or uuid.uuid4().hex}
         medium = ObjectMedium(objects, clock, writer, closed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,7 @@ class ObjectStore(Beside):
             body=body,
             refuse=refuse,
             seen=seen,
+            check=partial(self._locks.check, path),
             closed=lambda: self._closed(path),
         )
         self._journals[path], self._opened[path] = journal, journal.fold
@@ -145,6 +147,7 @@ class ObjectStore(Beside):
     def begin_journal(
         self, path: ScopePath, *, holder: Callable[[int], Holder], beginning: Beginning, body: dict[str, Any]
     ) -> Journal:
+        self._locks.check(path)
         supersede(self.writable(), self.clock, self.keys, self.limits, path, beginning)
         self._runs.pop(str(path), None)
         self._closed(path)
