@@ -38,7 +38,7 @@ def test_the_installed_command_and_both_modules_are_the_same(tmp_path: Path) -> 
     helped = execute([str(installed), "--help"], tmp_path, {})
     assert helped.code == 0
     names = re.findall(r"^  (\w+)  +\S", helped.out, re.MULTILINE)
-    assert names[:5] == ["init", "deploy", "plan", "destroy", "scope"]
+    assert names[:9] == ["init", "deploy", "plan", "destroy", "scope", "cloud", "doctor", "demo", "tui"]
 
 
 def test_a_deploy_narrates_on_stderr_and_leaves_stdout_to_the_program(tmp_path: Path) -> None:
