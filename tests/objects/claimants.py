@@ -51,7 +51,7 @@ class Visitor:
         self.path = ScopePath.parse(path)
         self.stay = stay
         claim = Claim(path, name, name)
-        watcher = Watcher(KEYS, LIMITS, lambda claim: False)
+        watcher = Watcher(KEYS, LIMITS, lambda claim: None)
         self.acquisition = maker(KEYS, claim, LIMITS, watcher, ())
         self.client: Client | None = None
         self.inside = self.left = False

@@ -44,15 +44,15 @@ class Place:
         self.clients: list[Client] = []
         for number, path in enumerate(paths):
             claim = Claim(path, str(number), str(number))
-            watcher = Watcher(KEYS, LIMITS, self._is_dead)
+            watcher = Watcher(KEYS, LIMITS, self._alive)
             acquisition = maker(KEYS, claim, LIMITS, watcher, ())
             self.clients.append(Client(acquisition.path, acquisition, iter(())))  # type: ignore[arg-type]
         for client in self.clients:
             client.steps = self._visit(client)
             client.request = self._skip(client, next(client.steps))
 
-    def _is_dead(self, claim: Claim) -> bool:
-        return claim.session.isdigit() and self.clients[int(claim.session)].dead
+    def _alive(self, claim: Claim) -> bool | None:
+        return False if claim.session.isdigit() and self.clients[int(claim.session)].dead else None
 
     def _visit(self, client: Client) -> Steps[None]:
         blocker = yield from client.acquisition.acquire(1e9, lambda blocker: None)

@@ -199,7 +199,7 @@ def test_a_stopped_wait_gives_its_claim_back() -> None:
     visitor_below = Own(KEYS, Claim("a/p", "c1", "below"), Limits())
     world.start("below", visitor_below.take(None))
     world.run()
-    watcher = Watcher(KEYS, LIMITS, lambda claim: False)
+    watcher = Watcher(KEYS, LIMITS, lambda claim: None)
     waiting = Acquisition(KEYS, Claim("a", "c2", "whole"), LIMITS, watcher, ())
     steps = waiting.acquire(1000.0, lambda blocker: None)
     request = next(steps)
@@ -232,6 +232,22 @@ def test_patience_ends_before_a_try_that_could_not_end_in_time_and_sleep_is_not_
     asleep = Patience(limits, 0.0)
     assert not asleep.over(30_000.0), "the lid was closed while the first answer was on its way"
     assert not asleep.over(30_001.0)
+
+
+def test_a_write_during_which_the_machine_slept_is_tried_again() -> None:
+    own = Own(KEYS, Claim("a/p", "c1", "s1"), Limits())
+    steps = own.take(None)
+    request, now = next(steps), 0.0
+    while not isinstance(request, Create):
+        request = steps.send(now)
+    now = 30_000.0
+    request = steps.throw(Unknown("reset"))
+    while not isinstance(request, Create):
+        now += request.seconds if isinstance(request, Pause) else 0.0
+        request = steps.send(now if isinstance(request, Pause) else None)
+    with pytest.raises(StopIteration) as end:
+        steps.send("etag")
+    assert end.value.value is True
 
 
 class Deaf(World):

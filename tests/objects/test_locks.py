@@ -16,12 +16,13 @@ import pytest
 
 from alchemy.errors import Fenced, LockHeld, UsageError
 from alchemy.model.fold import Fold
-from alchemy.model.locks import Verdict
+from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
 from alchemy.store.objects.claims import Claim, decode_claim, encode_claim, is_free
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locks import birthplace, this_process
+from alchemy.store.objects.port import Found
 from alchemy.store.objects.requests import Get, Pause, Steps, Stopped, perform
 from alchemy.store.objects.store import ObjectStore
 from alchemy.store.salvage import Beginning
@@ -201,14 +202,82 @@ def test_of_another_namespace_of_processes_nothing_is_seen(team: Team) -> None:
         take(team.store())
 
 
+def watch(store: ObjectStore, clock: ManualClock, seconds: float) -> LockView:
+    """Somebody looks every ten seconds."""
+    for _ in range(int(seconds // 10)):
+        clock.move(10.0)
+        store.lock_view(PROD)
+    clock.move(seconds % 10)
+    return store.lock_view(PROD)
+
+
+def test_a_watcher_that_slept_saw_nothing_of_what_slept_with_it(team: Team) -> None:
+    clock = ManualClock()
+    team.leave(PROD)
+    store = team.store(Limits(), clock=clock)
+    assert watch(store, clock, 50.0).verdict is Verdict.UNKNOWN
+    clock.move(8 * 3600.0)
+    view = store.lock_view(PROD)
+    assert view.verdict is Verdict.UNKNOWN
+    assert "watched for 0 s" in view.evidence[0]
+    assert watch(store, clock, 55.0).verdict is Verdict.UNKNOWN
+    assert watch(store, clock, 6.0).verdict is Verdict.STALE
+
+
+def test_who_waits_and_sleeps_breaks_nobody_who_was_alive_while_it_was_awake(team: Team) -> None:
+    clock = ManualClock()
+    team.leave(PROD)
+    lid = threading.Event()
+
+    class Dozing(Gated):
+        """Sleeps before one look, for longer than a lease."""
+
+        def get(self, key: str) -> Found | None:
+            if lid.is_set() and key == f"locks/{PROD}.lock":
+                lid.clear()
+                clock.move(3600.0)
+            return super().get(key)
+
+    limits = replace(QUICK, lease=60.0, give_up=50.0, heartbeat=10.0)
+    store = ObjectStore(Dozing(team.objects), team.root, "d" * 32, limits=limits, clock=clock)
+    outcome: list[str] = []
+
+    def wait() -> None:
+        try:
+            take(store, timeout=3700.0).release()
+        except LockHeld:
+            outcome.append("held")
+        else:
+            outcome.append("taken")
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    assert eventually(lambda: len(store.objects.reads) > 20)  # type: ignore[attr-defined]
+    lid.set()
+    assert eventually(lambda: not lid.is_set())
+    time.sleep(0.1)
+    assert team.claim(PROD) is not None, "nobody watched while the lid was closed"
+    clock.move(200.0)
+    waiter.join(10)
+    assert outcome == ["held"]
+
+
+def test_a_process_of_this_machine_that_runs_is_broken_by_force_only(team: Team) -> None:
+    stopped = this_process(PROD, "feed" * 8, team.store().clock)
+    team.leave(PROD, holder=stopped.to_json(), place=birthplace())
+    with pytest.raises(LockHeld):
+        take(team.store(replace(QUICK, lease=0.1, give_up=0.08)), timeout=0.4)
+    team.store().free(PROD, "feed" * 8)
+    take(team.store()).release()
+
+
 def test_a_verdict_is_unknown_at_first_and_live_or_stale_after_watching(team: Team) -> None:
     clock = ManualClock()
     team.leave(PROD)
     store = team.store(Limits(), clock=clock)
     assert store.lock_view(PROD).verdict is Verdict.UNKNOWN
     assert store.lock_view("my-app/dev").verdict is Verdict.FREE
-    clock.move(30.0)
-    view = store.lock_view(PROD)
+    view = watch(store, clock, 30.0)
     assert view.verdict is Verdict.UNKNOWN
     assert view.holder is not None
     assert (view.holder.user, view.holder.token) == ("ben", "3-" + view.holder.session[:4])
@@ -219,7 +288,7 @@ def test_a_verdict_is_unknown_at_first_and_live_or_stale_after_watching(team: Te
     team.objects.replace("locks/my-app/prod.lock", encode_claim(replace(claim, beat=5)), found.etag)
     clock.move(5.0)
     assert store.lock_view(PROD).verdict is Verdict.LIVE
-    clock.move(61.0)
+    watch(store, clock, 61.0)
     assert [(view.path, view.verdict) for view in store.lock_views()] == [("my-app/prod", Verdict.STALE)]
 
 
@@ -231,8 +300,7 @@ def test_a_journal_that_goes_on_is_life_too(team: Team) -> None:
     clock.move(61.0)
     team.objects.create("my-app/prod/journal/0000000000000001.json", b"")
     assert store.lock_view(PROD).verdict is Verdict.LIVE
-    clock.move(61.0)
-    assert store.lock_view(PROD).verdict is Verdict.STALE
+    assert watch(store, clock, 61.0).verdict is Verdict.STALE
 
 
 DROWSY = replace(QUICK, heartbeat=60.0)  # nothing is shown but what is asked for

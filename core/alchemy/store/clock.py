@@ -19,7 +19,8 @@ class Clock:
         try:
             return time.clock_gettime(time.CLOCK_BOOTTIME)
         except (AttributeError, OSError):
-            return time.monotonic()
+            # Of macOS, this one goes on while it sleeps, and the one behind `time.monotonic` does not.
+            return time.clock_gettime(time.CLOCK_MONOTONIC)
 
     async def sleep(self, seconds: float) -> None:
         import asyncio

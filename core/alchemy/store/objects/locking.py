@@ -31,35 +31,48 @@ class InTheWay:
 
 @dataclass(slots=True)
 class Watch:
-    """What was seen of a claim: unchanged since `since`; `moved` is when a change was last seen, None for never."""
+    """What was seen of a claim: unchanged since `since`; `moved` is when a change was last seen, None for never.
+
+    `looked`: the last time. A watcher that slept meanwhile saw nothing of what slept with it.
+    """
 
     etag: str
     tail: str  # key of the newest record of the path's own journal
     since: float
-    moved: float | None = None
+    moved: float | None
+    looked: float
 
 
 class Watcher:
-    """Tells dead claims from live ones, by watching them. `gone` may know at once: a process of this machine."""
+    """Tells dead claims from live ones, by watching them.
 
-    def __init__(self, keys: Keys, limits: Limits, gone: Callable[[Claim], bool]) -> None:
+    `alive` may know at once, of a process of this machine; None when it cannot be seen from here.
+    """
+
+    def __init__(self, keys: Keys, limits: Limits, alive: Callable[[Claim], bool | None]) -> None:
         self.watches: dict[ScopePath, Watch] = {}
         self._keys = keys
         self._limits = limits
-        self._gone = gone
+        self._alive = alive
 
     def is_dead(self, path: ScopePath, found: Found, asked: float) -> Steps[bool]:
         """`found` is the answer to a question of the time `asked`. A journal that goes on is life, too."""
-        if self._gone(decode_claim(str(path), found.body)):
-            return True
+        alive = self._alive(decode_claim(str(path), found.body))
+        if alive is not None:
+            return not alive
         watch = self.watches.get(path)
-        if watch is not None and watch.etag == found.etag and asked - watch.since < self._limits.lease:
-            return False
+        watched = watch is not None and asked - watch.looked <= self._limits.lease / 4
+        if watch is not None:
+            watch.looked = asked
+            if watched and watch.etag == found.etag and asked - watch.since < self._limits.lease:
+                return False
         tail = yield from self._tail(path, watch.tail if watch else "")
-        if watch is not None and (watch.etag, watch.tail) == (found.etag, tail):
+        moved = watch is not None and (watch.etag, watch.tail) != (found.etag, tail)
+        if watched and not moved:
             return True
         now: float = yield Pause()
-        self.watches[path] = Watch(found.etag, tail, now, now if watch else None)
+        before = watch.moved if watch else None
+        self.watches[path] = Watch(found.etag, tail, now, now if moved else before, now)
         return False
 
     def _tail(self, path: ScopePath, after: str) -> Steps[str]:

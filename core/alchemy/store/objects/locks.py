@@ -76,6 +76,19 @@ def death_of(claim: Claim) -> str:
     return is_gone(holder) if holder and claim.place and claim.place == birthplace() else ""
 
 
+def seen_alive(claim: Claim) -> bool | None:
+    """Whether its process runs; None when it cannot be seen from here.
+
+    One that runs may be stopped, or without a network, and go on at any moment: only force takes its lock.
+    """
+    holder = holder_of(claim)
+    if holder is None or not claim.place or claim.place != birthplace():
+        return None
+    if is_gone(holder):
+        return False
+    return True if holder.process_start and holder.process_start == identity.process_start(holder.pid) else None
+
+
 @dataclass(slots=True)
 class ObjectLocks:
     """Locks of one place. `beats` is the client of heartbeats.
@@ -168,7 +181,7 @@ class ObjectLocks:
         began = self.clock.elapsed()
         owns: list[Own] = []
         broken: set[str] = set()
-        watcher = Watcher(self.keys, self.limits, lambda claim: bool(death_of(claim)))
+        watcher = Watcher(self.keys, self.limits, seen_alive)
         words = _Waiting(path, self.clock, tell)
         try:
             for target in targets:

@@ -19,7 +19,7 @@ from alchemy.store.objects.claims import Claim, decode_claim, is_free
 from alchemy.store.objects.keys import Keys
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locking import Watch, Watcher
-from alchemy.store.objects.locks import birthplace, death_of, holder_of
+from alchemy.store.objects.locks import birthplace, death_of, holder_of, seen_alive
 from alchemy.store.objects.port import Found, Objects
 from alchemy.store.objects.requests import perform
 
@@ -41,7 +41,7 @@ class Verdicts:
     _listed: float | None = None
 
     def __post_init__(self) -> None:
-        self._watcher = Watcher(self.keys, self.limits, lambda claim: bool(death_of(claim)))
+        self._watcher = Watcher(self.keys, self.limits, seen_alive)
 
     def changed(self) -> None:
         """We took or freed one: the next look lists anew."""
