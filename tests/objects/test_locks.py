@@ -34,6 +34,7 @@ from tests.store.lock_peer import eventually, holder
 from tests.store.places import PATH, InObjects, row, write
 
 QUICK = Limits(heartbeat=0.05, lease=1.0, give_up=0.8, gap=0.0, pause=0.001, poll=0.01, longest_poll=0.02)
+DROWSY = replace(QUICK, heartbeat=60.0)  # nothing is shown but what is asked for
 PROD = ScopePath.parse("my-app/prod")
 APP = ScopePath.parse("my-app")
 NESTED = ScopePath.parse("my-app/prod/database")
@@ -85,6 +86,41 @@ def test_one_at_a_time_and_the_refusal_names_the_holder(team: Team) -> None:
     lease.release()
     lease.release()
     take(team.store()).release()
+
+
+def test_before_the_first_heartbeat_the_journal_says_who_a_holder_is(team: Team) -> None:
+    place, store, onlooker = InObjects(team.root, team.objects), team.store(DROWSY), team.store()
+    place.end(place.open(team.store()))
+    lease = take(store, NESTED, owner=PROD)
+    assert onlooker.lock_view(PROD).token == f"0-{store.session[:4]}"
+    journal = place.open(store)
+    lease.publish(holder(str(PROD), journal.epoch, session=store.session))
+    write(journal, Put(row("a")))
+    claim = team.claim(PROD)
+    assert claim is not None
+    assert claim.epoch == 0, "nothing was written for it"
+    for path in (PROD, NESTED):
+        view = onlooker.lock_view(path)
+        assert view.holder is not None
+        assert (view.token, view.holder.path) == (f"2-{store.session[:4]}", str(path))
+    assert {view.token for view in onlooker.lock_views()} == {f"2-{store.session[:4]}"}
+    place.end(journal)
+    lease.release()
+
+
+def test_the_journal_of_another_run_says_nothing_of_who_holds_the_lock_now(team: Team) -> None:
+    place, store = InObjects(team.root, team.objects), team.store(DROWSY)
+    place.die(place.open(team.store()))
+    lease = take(store)
+    assert team.store().lock_view(PROD).token == f"0-{store.session[:4]}"
+    lease.release()
+
+
+def test_a_lock_without_a_journal_is_published_at_once(team: Team) -> None:
+    lease = take(team.store(DROWSY))
+    lease.publish(holder(str(PROD), 0, user="ana"))
+    assert eventually(lambda: (claim := team.claim(PROD)) is not None and claim.held)
+    lease.release()
 
 
 def test_above_and_below_exclude_each_other_and_siblings_do_not(team: Team) -> None:
@@ -301,9 +337,6 @@ def test_a_journal_that_goes_on_is_life_too(team: Team) -> None:
     team.objects.create("my-app/prod/journal/0000000000000001.json", b"")
     assert store.lock_view(PROD).verdict is Verdict.LIVE
     assert watch(store, clock, 61.0).verdict is Verdict.STALE
-
-
-DROWSY = replace(QUICK, heartbeat=60.0)  # nothing is shown but what is asked for
 
 
 def test_a_sleeper_that_was_held_for_dead_fences_nobody_when_it_wakes(team: Team) -> None:

@@ -146,7 +146,7 @@ class Writer(Log):
             try:
                 yield Create(key, body)
             except (Taken, Unknown):
-                yield Pause(self.limits.gap)
+                yield Pause(max(self.limits.gap, self.limits.pause))
             found: Found | None = yield Get(key)
             if found is not None:
                 return found.body == body

@@ -82,14 +82,19 @@ class ObjectLease:
                 raise fenced(own.path)
 
     def publish(self, holder: Holder) -> None:
-        """Everybody sees it within a second. Fenced when somebody broke the lock meanwhile."""
+        """Fenced when somebody broke the lock meanwhile.
+
+        Shown with the next heartbeat, not by a write of its own, after which giving the lock back would have to wait.
+        Until then everybody reads it in the journal; what has none shows it at once.
+        """
         if self._released or not self.mine:
             raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
         for own in self._owns:
             if not own.stands:
                 raise fenced(own.path)
         self._holder = holder
-        self._wake.set()
+        if not holder.epoch:
+            self._wake.set()
 
     def release(self) -> None:
         """Gives it back; the second time, or in a forked child, nothing happens.

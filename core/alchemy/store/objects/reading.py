@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Record, decode
+from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
 from alchemy.store.objects.keys import Keys, number
 from alchemy.store.objects.log import Log
@@ -20,13 +21,23 @@ REMEMBERED = 4000  # records
 
 
 class ObjectReader:
-    """`Reader` of a bucket. A poll that finds nothing new is one request. `seen` is told of each record read."""
+    """`Reader` of a bucket. A poll that finds nothing new is one request. `seen` is told of each record read.
+
+    `lacks`: it is known at this moment that there is nothing to read.
+    """
 
     def __init__(
-        self, objects: Objects, keys: Keys, clock: Clock, path: ScopePath | str, seen: Callable[[Record], None]
+        self,
+        objects: Objects,
+        keys: Keys,
+        clock: Clock,
+        path: ScopePath | str,
+        seen: Callable[[Record], None],
+        lacks: Callable[[], bool],
     ) -> None:
         self._objects = objects
         self._clock = clock
+        self._lacks = lacks
         self._log = Log(keys, path, seen)
         self.path = str(path)
         self.fold: Fold = self._log.fold
@@ -36,6 +47,9 @@ class ObjectReader:
 
     def poll(self) -> bool:
         log = self._log
+        if not log.fold.seq and self._lacks():
+            self.records, self.reloaded = [], False
+            return False
         try:
             return perform(self._objects, self._clock, log.poll())
         finally:
@@ -69,6 +83,18 @@ class RunIndex:
         found = [record for record in self._read(seqs[first:last]) if record and record.epoch == epoch]
         openers = [at for at, record in enumerate(found) if record.kind == "open"]
         return found[openers[-1] :] if openers else []  # an earlier one was written where records had been compacted
+
+    def opener(self, session: str) -> Holder | None:
+        """Who opened the newest run, when that is one of `session` and not released."""
+        self._seqs = self._list()
+        newest = next((record for seq in reversed(self._seqs) if (record := self._record(seq))), None)
+        if newest is None or newest.session != session or newest.kind == "release":
+            return None
+        try:
+            opened = self._record(self._seqs[self._first(self._seqs, newest.epoch)])
+            return Holder.from_json(opened.body["holder"]) if opened else None
+        except (KeyError, TypeError):
+            return None
 
     def remember(self, record: Record) -> None:
         """Somebody read it: it need not be read again."""

@@ -19,6 +19,7 @@ from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.port import Objects
 from alchemy.store.objects.requests import abreast, perform
 
+JUST_NOW = 1.0  # seconds for which a scope that was seen to have no journal has none
 FRESH = 5.0  # seconds for which the list of scopes, or a journal read only for a name in it, answers
 _NOT_SCOPES = frozenset(["locks", "local-cloud", "audit", "spill"])
 _INSIDE = frozenset(["journal", "snapshots", "backups", "resources", "locks"])
@@ -40,12 +41,14 @@ class Scopes:
         self._looked: float | None = None
         self._read: dict[ScopePath, tuple[float, Writer]] = {}
         self._with_journal: dict[ScopePath, float] = {}  # when that was seen
+        self._without: dict[str, float] = {}  # nor any trace of one
 
     def changed(self) -> None:
         """We opened or removed one: what is known is old."""
         self._looked = None
         self._read.clear()
         self._with_journal.clear()
+        self._without.clear()
 
     def owners(self) -> list[str]:
         """Every application, and every scope that has a journal or had one; in order of path."""
@@ -57,7 +60,9 @@ class Scopes:
     def _find(self) -> list[str]:
         apps = [name for name in self._objects.folders(self._keys.prefix) if name not in _NOT_SCOPES and _named(name)]
         found: list[str] = list(apps)
+        now = self._clock.elapsed()
         inside = self._below(apps)
+        self._without = {app: now for app, names in zip(apps, inside, strict=True) if not _SIGNS & {*names}}
         stages = [f"{app}/{name}" for app, names in zip(apps, inside, strict=True) for name in names if _is_scope(name)]
         tests = [stage for stage in stages if stage.endswith("/test") and stage.count("/") == 1]
         for test, names in zip(tests, self._below(tests), strict=True):
@@ -69,7 +74,14 @@ class Scopes:
     def _below(self, paths: Sequence[str]) -> list[Sequence[str]]:
         return abreast(lambda path: self._objects.folders(self._keys.scope(path)), paths)
 
+    def lacks(self, path: ScopePath | str) -> bool:
+        """It was just seen to have no journal, nor anything that speaks of one."""
+        seen = self._without.get(str(path))
+        return seen is not None and 0 <= self._clock.elapsed() - seen < JUST_NOW
+
     def has_journal(self, path: ScopePath) -> bool:
+        if self.lacks(path):
+            return False
         now = self._clock.elapsed()
         if path in self._opened or now - self._with_journal.get(path, now - FRESH) < FRESH:
             return True

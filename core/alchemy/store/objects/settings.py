@@ -45,8 +45,12 @@ class BucketSettings:
     @property
     def place(self) -> str:
         """For people, without a secret."""
-        scheme = "r2" if self.host.endswith(R2_HOST) else "s3"
+        scheme = "r2" if self.is_r2 else "s3"
         return f"{scheme}://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def is_r2(self) -> bool:
+        return (urlsplit(self.endpoint).hostname or "").endswith(f".{R2_HOST}")
 
     @property
     def host(self) -> str:

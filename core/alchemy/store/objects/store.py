@@ -76,7 +76,9 @@ class ObjectStore(Beside):
         self._runs: dict[str, RunIndex] = {}
         given = (self.keys, self.clock)
         self._scopes = Scopes(objects, *given, self.limits, self._opened)
-        self._verdicts = seen = Verdicts(objects, *given, self.limits, session)
+        self._verdicts = seen = Verdicts(
+            objects, *given, self.limits, session, lambda path, session: self._index(path).opener(session)
+        )
         self._locks = ObjectLocks(objects, beats or objects, *given, self.limits, session, self._lost, seen.changed)
 
     @property
@@ -178,7 +180,8 @@ class ObjectStore(Beside):
         return self._scopes.has_journal(_parse(path))
 
     def reader(self, path: ScopePath | str) -> Reader:
-        return ObjectReader(self.objects, self.keys, self.clock, path, self._index(path).remember)
+        seen, lacks = self._index(path).remember, partial(self._scopes.lacks, path)
+        return ObjectReader(self.objects, self.keys, self.clock, path, seen, lacks)
 
     def read_fold(self, path: ScopePath | str) -> Fold:
         log = Log(self.keys, path)
@@ -189,6 +192,8 @@ class ObjectStore(Beside):
         return log.fold
 
     def lost_records(self, fold: Fold, *, thorough: bool) -> AlchemyError | None:
+        if not thorough and not fold.seq and self._scopes.lacks(fold.path):
+            return None
         return lost_journal(self.objects, self.keys, fold)
 
     def epochs(self, path: ScopePath | str) -> list[int]:
@@ -242,12 +247,13 @@ def bucket_store(settings: BucketSettings, root: Path, session: str = "", clock:
     """Nothing is sent yet; before the first write the bucket is tried, unless that is remembered in it."""
 
     silence = Silence()
+    limits = Limits() if settings.is_r2 else Limits(gap=0.0)  # others take as many writes of one key as come
 
     def admitted() -> tuple[Objects, Objects]:
         bucket = admit(Bucket(settings, silence))
         return bucket, Bucket(bucket.settings)
 
     first = Bucket(settings, silence)
-    store = ObjectStore(first, root, session, prefix=settings.prefix, clock=clock, admit=admitted)
+    store = ObjectStore(first, root, session, prefix=settings.prefix, clock=clock, limits=limits, admit=admitted)
     silence.tell = store.tell_trouble
     return store

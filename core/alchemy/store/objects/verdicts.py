@@ -6,12 +6,14 @@ looks again and again with the same store learns it. Neighbours: `locking` watch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alchemy.errors import AlchemyError, InvalidName
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
+from alchemy.model.values import Holder
 from alchemy.store.clock import Clock
 from alchemy.store.holders import age
 from alchemy.store.identity import host, user
@@ -29,14 +31,19 @@ _ORDER = (Verdict.LIVE, Verdict.HELD, Verdict.UNKNOWN, Verdict.STALE, Verdict.FR
 
 @dataclass(slots=True)
 class Verdicts:
-    """Remembers what it saw. `session` is this program's own: its locks are live."""
+    """Remembers what it saw. `session` is this program's own: its locks are live.
+
+    `opener` reads in the journal of a path who opened it, when that was a session and its run goes on.
+    """
 
     objects: Objects
     keys: Keys
     clock: Clock
     limits: Limits
     session: str
+    opener: Callable[[str, str], Holder | None]
     _watcher: Watcher = field(init=False)
+    _opened: dict[str, Holder] = field(default_factory=dict)  # claim -> what its journal says
     _busy: dict[str, str] = field(default_factory=dict)  # path -> key
     _listed: float | None = None
 
@@ -86,8 +93,22 @@ class Verdicts:
         holder = holder_of(claim)
         if holder is None:
             return LockView(str(path), verdict, None, (*evidence, "it left no record that can be read"))
+        holder = self._in_journal(claim, holder)
         you = (holder.user, holder.host) == (user(), host())
         return LockView(str(path), verdict, holder, evidence, age(holder, self.clock), you)
+
+    def _in_journal(self, claim: Claim, shown: Holder) -> Holder:
+        """A run shows its number beside its lock with its first heartbeat; its journal has it before."""
+        if shown.epoch:
+            return shown
+        if claim.id not in self._opened:
+            path = ScopePath.parse(claim.path)
+            for each in (path, *reversed(path.ancestors)):  # a nested path is in the journal of one above it
+                found = self.opener(str(each), claim.session)
+                if found is not None:
+                    self._opened[claim.id] = replace(found, path=claim.path)
+                    break
+        return self._opened.get(claim.id, shown)
 
     def _evidence(self, claim: Claim, dead: bool, watch: Watch | None) -> tuple[Verdict, tuple[str, ...]]:
         beat = f"its heartbeat is number {claim.beat}" if claim.beat else "it has not shown a heartbeat yet"
