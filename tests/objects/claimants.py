@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from alchemy.errors import StorageFailed
 from alchemy.model.paths import ScopePath
 from alchemy.store.objects.claims import Claim, decode_claim
 from alchemy.store.objects.keys import Keys
@@ -79,7 +81,8 @@ class Visitor:
         self.inside, self.left = False, True
         while self.beating:
             yield Pause(0.5)
-        yield from self.acquisition.own.free()
+        with suppress(StorageFailed):  # a farewell is short: what it could not free ends like the claim of one who died
+            yield from self.acquisition.own.free()
 
     def waiting(self, blocker: InTheWay) -> None:
         pass

@@ -78,6 +78,7 @@ class Own:
         self.claim = claim
         self.limits = limits
         self.stands = False  # as far as we know
+        self.lost = False  # it was ours, and somebody took it
         self.alive = 0.0  # when the last write of it that succeeded was sent
         self._etag = ""
         self._wrote: float | None = None
@@ -86,23 +87,29 @@ class Own:
     def take(self, found: Found | None) -> Steps[bool]:
         """Over what was found there: nothing, a free claim, or one that is to be broken. False: somebody was faster."""
         self.stands = yield from self._write(encode_claim(self.claim), found.etag if found else "")
+        self.lost = False
         return self.stands
 
     def beat(self, claim: Claim | None = None) -> Steps[bool]:
         """Shows that we live; False when the claim is not ours any more: somebody holds us for dead, or broke it."""
         self.claim = replace(claim or self.claim, beat=self.claim.beat + 1)
-        self.stands = self.stands and (yield from self._write(encode_claim(self.claim), self._etag))
+        if self.stands and not (yield from self._write(encode_claim(self.claim), self._etag)):
+            self.stands, self.lost = False, True
         return self.stands
 
-    def free(self) -> Steps[None]:
-        """Gives it back, when it is ours; also when a write was cut off, so that nobody knows."""
+    def free(self, *, staying: bool = False) -> Steps[None]:
+        """Gives it back, when it is ours; also when a write was cut off, so that nobody knows.
+
+        `staying`: only to let others go first, so it is worth all our patience; else a farewell is short.
+        """
         if self._unsure and not self.stands:
             found: Found | None = yield Get(self.key)
             if found is not None and self.is_ours(found):
                 self.stands, self._etag = True, found.etag
         if self.stands:
             self.stands = False
-            yield from self._write(encode_free(), self._etag, self.limits.farewell)
+            if not (yield from self._write(encode_free(), self._etag, None if staying else self.limits.farewell)):
+                self.lost = True
 
     def _write(self, body: bytes, etag: str, seconds: float | None = None) -> Steps[bool]:
         """True when the object holds `body`, written over `etag` ("": over nothing) or an earlier write of ours."""
@@ -117,9 +124,9 @@ class Own:
                 self.alive, self._unsure = now, False
                 return True
             except (Taken, Changed, Unknown) as answer:
-                said = str(answer)
+                said, clear = str(answer), not isinstance(answer, Unknown)
             now = yield Pause()
-            if patience.over(now):
+            if patience.over(now) and not clear:  # a clear answer says that reading tells
                 raise self._failed(said)
             found: Found | None = yield Get(self.key)
             self._unsure = False

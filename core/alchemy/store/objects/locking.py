@@ -123,7 +123,7 @@ class Acquisition:
                 return blocker
             blocker = yield from self.look_up()
             if blocker:
-                yield from self.own.free()
+                yield from self.own.free(staying=True)
                 return blocker
         asked: float = yield Pause()
         if asked - self.own.alive >= self._limits.heartbeat and not (yield from self.own.beat()):
