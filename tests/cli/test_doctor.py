@@ -112,7 +112,7 @@ def test_a_good_bucket_passes_line_by_line_and_keeps_what_was_found(tmp_path: Pa
     names = [name for area, name in lines if area == "object storage"]
     assert names[:3] == ["settings", "create an object", "create it only once"]
     assert len(names) == 10
-    assert lines["object storage", "settings"]["detail"].startswith("s3://state/team at 127.0.0.1:")
+    assert lines["object storage", "settings"]["detail"].startswith("s3://127.0.0.1:")
     assert "to deploy CLOUDFLARE_API_TOKEN" in lines["cloud", "credentials"]["detail"]
     (key,) = server.bodies()
     assert key.startswith("team/.alchemy-probe/")

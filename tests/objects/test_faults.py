@@ -100,7 +100,7 @@ def test_under_a_fault_the_port_says_what_is_known(server: Server, kind: str, ve
         with pytest.raises(expected.raised) as caught:
             VERBS[verb](bucket, etag)
         if isinstance(caught.value, StorageFailed):
-            assert caught.value.message.startswith("s3://state: ")
+            assert caught.value.message.startswith(f"{bucket.place}: ")
             assert caught.value.hint
             assert "loopback" not in caught.value.message + caught.value.hint
     wanted = WROTE.get(verb, UNTOUCHED) if expected.wrote else UNTOUCHED

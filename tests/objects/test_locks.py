@@ -123,6 +123,18 @@ def test_a_lock_without_a_journal_is_published_at_once(team: Team) -> None:
     lease.release()
 
 
+def test_a_lock_that_was_taken_keeps_its_process_out_of_nothing(team: Team) -> None:
+    store = team.store()
+    lease = take(store)
+    team.store().free(PROD, store.session)
+    assert eventually(lambda: not lease.mine)
+    again = take(store)
+    lease.release()
+    assert again.mine
+    assert team.claim(PROD) is not None, "giving back what was lost touches nobody"
+    again.release()
+
+
 def test_above_and_below_exclude_each_other_and_siblings_do_not(team: Team) -> None:
     lease = take(team.store(), PROD)
     other = take(team.store(), ScopePath.parse("my-app/dev"))

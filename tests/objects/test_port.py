@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from alchemy.store.objects.port import Objects
@@ -7,6 +11,21 @@ from alchemy.testing.objects import MemoryObjects
 from alchemy.testing.s3 import Server
 from tests.objects.buckets import bucket_at
 from tests.objects.contract import KeepsTheContract
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def test_several_are_read_also_while_the_interpreter_ends() -> None:
+    """There are no more threads then, and a run that was never finalized ends there."""
+    script = """
+import atexit
+from alchemy.store.objects.requests import abreast
+
+abreast(str.upper, ["a", "b"])
+atexit.register(lambda: print(abreast(str.upper, ["c", "d"])))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert (done.stdout, done.stderr, done.returncode) == ("['C', 'D']\n", "", 0)
 
 
 class TestInMemory(KeepsTheContract):

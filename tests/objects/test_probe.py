@@ -140,7 +140,7 @@ def test_a_refusal_names_the_line_and_the_way_out_and_is_not_remembered(server: 
     with pytest.raises(Refused) as caught:
         admit(bucket, sleep=no_time)
     assert caught.value.message == (
-        "s3://state cannot hold state: it answered 200 to a write that must only create (create it only once)"
+        f"{bucket.place} cannot hold state: it answered 200 to a write that must only create (create it only once)"
     )
     assert 'state_store = "file"' in caught.value.hint
     assert server.bodies() == {}

@@ -35,7 +35,7 @@ def test_r2_needs_four_variables() -> None:
     assert settings.endpoint == "https://0123456789abcdef0123456789abcdef.r2.cloudflarestorage.com"
     assert (settings.bucket, settings.prefix, settings.region) == ("team-state", "", "auto")
     assert (settings.access_key_id, settings.secret_access_key) == ("key", "hidden-secret")
-    assert settings.place == "r2://team-state"
+    assert settings.place == "r2://01234567/team-state"
     assert "hidden-secret" not in repr(settings)
 
 
@@ -92,7 +92,7 @@ def test_the_account_is_the_one_of_cloudflare_unless_said_otherwise() -> None:
 def test_an_endpoint_is_any_s3(given: str, endpoint: str) -> None:
     settings = read(R2_ENDPOINT=given, R2_ACCOUNT_ID=None)
     assert settings.endpoint == endpoint
-    assert settings.place == "s3://team-state"
+    assert settings.place == f"s3://{endpoint.partition('://')[2]}/team-state"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,13 @@ def test_the_region_is_that_of_the_endpoint_or_the_one_given() -> None:
     assert read(R2_ENDPOINT="https://s3.example", R2_REGION="eu-west").region == "eu-west"
 
 
+def test_buckets_of_one_name_in_two_accounts_jurisdictions_or_services_are_told_apart() -> None:
+    hosts = ["0123456789.r2.cloudflarestorage.com", "0123456789.eu.r2.cloudflarestorage.com", "s3.example:9000"]
+    places = [read(R2_ENDPOINT=f"https://{host}").place for host in hosts]
+    assert places == ["r2://01234567/team-state", "r2://01234567.eu/team-state", "s3://s3.example:9000/team-state"]
+    assert read(R2_ACCOUNT_ID="fedcba9876543210fedcba9876543210").place == "r2://fedcba98/team-state"
+
+
 @pytest.mark.parametrize(
     ("given", "prefix"),
     [("", ""), ("/", ""), ("team", "team/"), ("/team/alpha/", "team/alpha/"), ("A.b_c-1", "A.b_c-1/")],
@@ -128,7 +135,7 @@ def test_the_region_is_that_of_the_endpoint_or_the_one_given() -> None:
 def test_a_prefix_ends_in_a_slash_or_is_empty(given: str, prefix: str) -> None:
     settings = read({"state_prefix": given})
     assert settings.prefix == prefix
-    assert settings.place == f"r2://team-state/{prefix}".rstrip("/")
+    assert settings.place == f"r2://01234567/team-state/{prefix}".rstrip("/")
 
 
 @pytest.mark.parametrize("given", ["a//b", "..", "a/../b", ".hidden", "a b", "a\nb", "ä", "x" * 257, 7, ["a"]])

@@ -17,6 +17,7 @@ from alchemy.operations.auditing import audit_log
 from alchemy.operations.holding import hold
 from alchemy.operations.recovering import recover
 from alchemy.operations.spills import spills
+from alchemy.operations.states import StateManager
 from alchemy.operations.unlocking import unlock
 from alchemy.operations.verdicts import explain
 from alchemy.operations.workspace import Workspace
@@ -78,6 +79,21 @@ def test_a_holder_is_fenced_freed_and_what_it_knew_is_recovered(place: InObjects
         assert acts == [("unlock", "refused"), ("unlock", "done"), ("recover", "done")]
 
     asyncio.run(scene())
+
+
+def test_a_script_learns_at_the_end_that_its_lock_was_taken(place: InObjects) -> None:
+    async def scene(taken: bool) -> None:
+        manager = StateManager(place.root)
+        manager.store = place.store()
+        async with manager.lock(PROD):
+            assert explain(place.store(), PROD).holder is not None
+            if taken:
+                place.store().free(ScopePath.parse(PROD), manager.store.session)
+
+    with pytest.raises(Fenced, match="was not locked to the end"):
+        asyncio.run(scene(True))
+    asyncio.run(scene(False))
+    assert explain(place.store(), PROD).verdict is Verdict.FREE
 
 
 def test_only_the_holder_that_was_seen_is_broken(place: InObjects) -> None:

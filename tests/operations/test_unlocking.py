@@ -247,13 +247,33 @@ def test_a_script_whose_lock_was_opened_by_force_saves_nothing(root: Path, store
         manager = StateManager(root)
         state = scope_row(PROD, ScopeKind.STAGE)
         await manager.save_state(PROD, state)
-        async with manager.lock(PROD):
-            await unlock(store, PROD, token=explain(store, PROD).token, force=True)
-            newcomer = await open_ledger(store_in(root), PROD)
-            with pytest.raises(Fenced, match="was opened by force while this manager held it"):
-                await manager.save_state(PROD, state)
-            assert newcomer.failure is None
-            newcomer.close(outcome="done", counts={}, failures=[])
+        assert await manager.acquire_lock(PROD)
+        await unlock(store, PROD, token=explain(store, PROD).token, force=True)
+        newcomer = await open_ledger(store_in(root), PROD)
+        with pytest.raises(Fenced, match="was opened by force while this manager held it"):
+            await manager.save_state(PROD, state)
+        assert newcomer.failure is None
+        newcomer.close(outcome="done", counts={}, failures=[])
+        with pytest.raises(Fenced, match="was not locked to the end"):
+            await manager.release_lock(PROD)
 
     asyncio.run(script())
     assert store.read_fold(PROD).epoch == 2
+
+
+def test_a_script_learns_at_the_end_that_its_lock_was_opened(root: Path, store: Store) -> None:
+    reached: list[str] = []
+
+    async def script(fails: bool) -> None:
+        manager = StateManager(root)
+        async with manager.lock(PROD):
+            await unlock(store, PROD, token=explain(store, PROD).token, force=True)
+            reached.append("the end")
+            if fails:
+                raise KeyError("its own")
+
+    with pytest.raises(Fenced, match="was not locked to the end"):
+        asyncio.run(script(False))
+    with pytest.raises(KeyError):
+        asyncio.run(script(True))
+    assert len(reached) == 2

@@ -58,7 +58,7 @@ def _bucket(project: Project, given: Path | None) -> Iterator[Examined]:
     from alchemy.store.objects.bucket import Bucket
     from alchemy.store.objects.probe import examine_anew
 
-    yield Examined(BUCKET, SETTINGS, True, f"{settings.place} at {settings.host}")
+    yield Examined(BUCKET, SETTINGS, True, f"{settings.place} at {settings.endpoint}")
     try:
         checks = examine_anew(Bucket(settings))
     except AlchemyError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -17,6 +17,7 @@ from alchemy.model.schema import check_scope
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import find_project
+from alchemy.store.afar import in_thread
 from alchemy.store.ledger import Ledger, make_holder
 from alchemy.store.place import find_store
 from alchemy.store.store import Lease
@@ -128,21 +129,37 @@ class StateManager:
             return True
 
     async def release_lock(self, path: str) -> None:
-        """UsageError when this manager does not hold it."""
+        """UsageError when this manager does not hold it; Fenced when somebody took it meanwhile."""
         lease = self._leases.pop(ScopePath.parse(path), None)
         if lease is None:
             raise UsageError(f"{path} is not locked by this manager", hint="acquire_lock returned False, or never ran")
-        lease.release()
+        await self._give_back(lease)
 
     @asynccontextmanager
     async def lock(self, path: str, timeout: float = 30.0) -> AsyncIterator[None]:
-        """Holds the scope; LockHeld names the holder at the timeout (seconds)."""
+        """Holds the scope. LockHeld names the holder at the timeout (seconds); Fenced: it was not held to the end."""
         scope = ScopePath.parse(path)
         await self._acquire(scope, timeout)
         try:
             yield
-        finally:
-            self._leases.pop(scope).release()
+        except BaseException:
+            with suppress(Fenced):  # what went wrong inside is what is told
+                await self._give_back(self._leases.pop(scope))
+            raise
+        await self._give_back(self._leases.pop(scope))
+
+    async def _give_back(self, lease: Lease) -> None:
+        """In a bucket it may be found only then that it was taken."""
+        kept = lease.mine
+        if self.store.remote:
+            await in_thread(lease.release)
+        else:
+            lease.release()
+        if not (kept and lease.mine):
+            raise Fenced(
+                f"{lease.path} was not locked to the end: the lock was opened by force, or not heard of for too long",
+                hint="`alchemy scope locks` shows who has it now; look at what was done before you do it again",
+            )
 
     async def _acquire(self, path: ScopePath, timeout: float) -> None:
         self.store.prepare()

@@ -45,14 +45,8 @@ class Mark:
 
 
 def place_of(store: Store) -> str:
-    """One text for one place, also when two machines have the same directories, or two services buckets of one name."""
-    if not store.remote:
-        return f"{identity.host()}:{store.place}"
-    from alchemy.store.objects.bucket import Bucket
-    from alchemy.store.objects.store import ObjectStore
-
-    bucket = store.objects if isinstance(store, ObjectStore) else None
-    return f"{store.place} at {bucket.settings.host}" if isinstance(bucket, Bucket) else store.place
+    """One text for one place, also when two machines have the same directories."""
+    return store.place if store.remote else f"{identity.host()}:{store.place}"
 
 
 def make_mark(store: Store, apps: tuple[str, ...], at: str) -> Mark:

@@ -35,7 +35,7 @@ class Lease(Protocol):
 
     @property
     def mine(self) -> bool:
-        """False in a child forked by the process that took it."""
+        """False in a child forked by the process that took it, and once it is known to be somebody else's."""
         ...
 
     def publish(self, holder: Holder) -> None:

@@ -67,8 +67,8 @@ class ObjectLease:
 
     @property
     def mine(self) -> bool:
-        """False in a child forked by the process that took it."""
-        return os.getpid() == self._pid
+        """False in a child forked by the process that took it, and once it is found to be somebody else's."""
+        return os.getpid() == self._pid and not any(own.lost for own in self._owns)
 
     @property
     def alive(self) -> float:
@@ -87,7 +87,7 @@ class ObjectLease:
         Shown with the next heartbeat, not by a write of its own, after which giving the lock back would have to wait.
         Until then everybody reads it in the journal; what has none shows it at once.
         """
-        if self._released or not self.mine:
+        if self._released or os.getpid() != self._pid:
             raise UsageError(f"lock {self.path} is not held here", hint="publish between acquire and release")
         for own in self._owns:
             if not own.stands:
@@ -101,7 +101,7 @@ class ObjectLease:
 
         A store that does not answer now is not waited for: the thread goes on trying while this process lives.
         """
-        if self._released or not self.mine:
+        if self._released or os.getpid() != self._pid:
             return
         self._released = True
         self._stop.set()

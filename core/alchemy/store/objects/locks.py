@@ -132,7 +132,7 @@ class ObjectLocks:
         """As `Store.acquire`. Requests run in a thread; a cancelled wait gives back what it claimed."""
         if owner and not owner.holds(path):
             raise UsageError(f"{owner} cannot own {path}: it is not above it", hint="name the stage it is in")
-        ours = [other for other in held if (self.objects.place, other) in _held]
+        ours = [other for other in held if (lease := _held.get((self.objects.place, other))) and lease.mine]
         targets = (path,) if owner is None or owner == path or owner in ours else (owner, path)
         for target in targets:
             self._refuse_own(target)

@@ -50,7 +50,7 @@ class Objects(Protocol):
 
     @property
     def place(self) -> str:
-        """For people: `r2://bucket/prefix`; holds no secret."""
+        """For people: `r2://account/bucket/prefix`, one text for one place; holds no secret."""
         ...
 
     def create(self, key: str, body: bytes) -> str:

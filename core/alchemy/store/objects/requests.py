@@ -138,5 +138,9 @@ def abreast(read: Callable[[str], R], keys: Sequence[str]) -> list[R]:
     """Several readings at a time, in threads."""
     if len(keys) <= 1:
         return [read(key) for key in keys]
-    with ThreadPoolExecutor(min(ABREAST, len(keys)), thread_name_prefix="objects") as pool:
-        return list(pool.map(read, keys))
+    try:
+        with ThreadPoolExecutor(min(ABREAST, len(keys)), thread_name_prefix="objects") as pool:
+            asked = [pool.submit(read, key) for key in keys]
+    except RuntimeError:  # the interpreter ends, and a run that was never finalized ends with it: no threads any more
+        return [read(key) for key in keys]
+    return [each.result() for each in asked]

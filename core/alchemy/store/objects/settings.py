@@ -44,9 +44,12 @@ class BucketSettings:
 
     @property
     def place(self) -> str:
-        """For people, without a secret."""
-        scheme = "r2" if self.is_r2 else "s3"
-        return f"{scheme}://{self.bucket}/{self.prefix}".rstrip("/")
+        """For people, without a secret; of two buckets of one name in two places, or accounts, each has its own."""
+        where = f"s3://{self.host}"
+        if self.is_r2:
+            account, _, jurisdiction = self.host.partition(R2_HOST)[0].rstrip(".").partition(".")
+            where = "r2://" + ".".join(filter(None, (account[:8], jurisdiction)))
+        return f"{where}/{self.bucket}/{self.prefix}".rstrip("/")
 
     @property
     def is_r2(self) -> bool:
