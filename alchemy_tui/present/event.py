@@ -86,7 +86,8 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         return glyphs.run, event.purpose, Tone.ACCENT, about, event.target
     if isinstance(event, RunEnded):
         tone = {"done": Tone.OK, "failed": Tone.BAD}.get(event.outcome, Tone.WARN)
-        sign_ = glyphs.ok if event.outcome == "done" else glyphs.failed
+        sign_ = glyphs.lock_held if event.outcome in ("unlocked", "reserved") else glyphs.failed
+        sign_ = glyphs.ok if event.outcome == "done" else sign_
         return sign_, event.outcome, tone, line((count_words(event.counts), Tone.TEXT)), times.duration(event.took)
     if isinstance(event, Progressed):
         share = f"{event.done:g}/{event.total:g}"
@@ -95,7 +96,7 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         about = line(event.file, (f"  {event.reason}" if event.reason else "", Tone.DIM))
         return glyphs.dot, "backup", Tone.DIM, about, ""
     if isinstance(event, Restored):
-        what = f"{event.restored} set, {event.forgotten} forgotten"
+        what = f"{event.restored} set, {event.forgotten} forgotten" if event.restored or event.forgotten else ""
         about = line((f"as in {event.file}", Tone.TEXT), (f"  serial {event.serial}", Tone.DIM))
         return glyphs.ok, "restored", Tone.OK, about, what
     if isinstance(event, LockWaited):

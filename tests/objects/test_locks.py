@@ -19,13 +19,13 @@ from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
+from alchemy.store.beginnings import Beginning
 from alchemy.store.objects.claims import Claim, decode_claim, encode_claim, is_free
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.locks import birthplace, this_process
 from alchemy.store.objects.port import Found
 from alchemy.store.objects.requests import Get, Pause, Steps, Stopped, perform
 from alchemy.store.objects.store import ObjectStore
-from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease
 from alchemy.testing import ManualClock
 from alchemy.testing.objects import MemoryObjects

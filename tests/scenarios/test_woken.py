@@ -51,7 +51,7 @@ def test_a_woken_run_does_not_try_its_call_again(world: World, cloud: Cloud) -> 
     assert cloud.calls("update") == [], "the second try would have undone what the later run did"
 
 
-def test_a_call_that_was_announced_before_is_not_begun_after(world: World, cloud: Cloud) -> None:
+def test_nothing_new_is_begun_once_somebody_took_over(world: World, cloud: Cloud) -> None:
     async def body(scope: Scope) -> None:
         first = Thing("first")
         await first

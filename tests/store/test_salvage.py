@@ -13,10 +13,10 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Op, Put
 from alchemy.model.values import ScopeKind
 from alchemy.store.backups import write_backup
+from alchemy.store.beginnings import Salvaged
 from alchemy.store.copies import write_snapshot
 from alchemy.store.ledger import Ledger, make_holder
 from alchemy.store.local import LocalStore
-from alchemy.store.salvage import Salvaged
 from tests.store.stage import PATH, Stage
 
 PROD = ScopePath.parse(PATH)

@@ -18,7 +18,8 @@ def ask_hard(path: str, what: str, *, yes: bool, force: bool) -> None:
     if force and (yes or not terminal):
         return
     if not terminal or yes:
-        raise UsageError(f"to {safe_text(what, 200)}, --yes is not enough: nothing was done", hint="add --force")
+        why = "--yes is not enough" if yes else "somebody has to be asked, and there is no terminal"
+        raise UsageError(f"to {safe_text(what, 200)}, {why}: nothing was done", hint="add --force")
     ask(path, what, yes=False)
 
 

@@ -104,8 +104,10 @@ def backed_up(signs: Signs, event: BackupTaken) -> Line:
 
 
 def went_back(signs: Signs, event: Restored) -> Line:
-    """`now as in state-….json, serial 39: 3 set, 1 forgotten`."""
-    what = f"as in {event.file}, serial {event.serial}: {event.restored:,} set, {event.forgotten:,} forgotten"
+    """`as in state-….json, serial 39: 3 set, 1 forgotten`; without counts where another journal began with it all."""
+    what = f"as in {event.file}, serial {event.serial}"
+    if event.restored or event.forgotten:
+        what += f": {event.restored:,} set, {event.forgotten:,} forgotten"
     return row(signs.ok, "restored", "good", event.subject, what)
 
 

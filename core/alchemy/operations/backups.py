@@ -198,7 +198,7 @@ def hold_against(now: Fold, backup: Backup, subject: Subject, damage: str = "") 
     if now.lineage and now.lineage != then.lineage:
         raise Refused(
             f"{header.file} is of another life of {subject.owner}: the two have no resource in common",
-            hint="destroy what is there now, or restore into another stage",
+            hint=f"`alchemy scope backups {subject.owner}` lists the others; one of this life can be gone back to",
         )
     known = {*now.scopes, *now.resources, *then.scopes, *then.resources}
     if not subject.whole and subject.path not in known:

@@ -22,9 +22,9 @@ from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.settings import Options, Project
 from alchemy.store import identity
 from alchemy.store.backups import write_backup
+from alchemy.store.beginnings import Salvaged
 from alchemy.store.ledger import Ledger, make_holder
 from alchemy.store.reservations import refuse_held, refuse_held_above
-from alchemy.store.salvage import Salvaged
 from alchemy.store.store import Store
 
 PURPOSE = "rebuild"

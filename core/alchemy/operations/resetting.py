@@ -20,9 +20,9 @@ from alchemy.operations.destroying import owners_in
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options
 from alchemy.store.backups import write_backup
+from alchemy.store.beginnings import Salvaged
 from alchemy.store.ledger import Ledger, make_holder
 from alchemy.store.reservations import refuse_held, refuse_held_above
-from alchemy.store.salvage import Salvaged
 from alchemy.store.store import Store
 
 PURPOSE = "reset"

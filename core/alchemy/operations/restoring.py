@@ -25,9 +25,9 @@ from alchemy.operations.shapes import RestoreReport
 from alchemy.operations.undoing import PURPOSE, undoes
 from alchemy.store import identity
 from alchemy.store.backups import problem_of, write_backup
+from alchemy.store.beginnings import Beginning
 from alchemy.store.ledger import Ledger, make_holder
 from alchemy.store.reservations import refuse_held
-from alchemy.store.salvage import Beginning
 from alchemy.store.store import Store
 
 Listener = Callable[[Entry], None]

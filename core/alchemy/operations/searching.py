@@ -31,10 +31,10 @@ from alchemy.model.values import Desired, ResourceState, ScopeKind, Status, Targ
 from alchemy.operations.destroying import stored_session
 from alchemy.operations.programs import run_program
 from alchemy.settings import Invocation, Options, Project
+from alchemy.store.beginnings import Beginning
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
-from alchemy.store.salvage import Beginning
 from alchemy.store.store import Store
 
 GENERATIONS = 5  # incarnations of one address that are asked for

@@ -21,7 +21,7 @@ from alchemy.model.records import BadLine, decode
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import Finding
 from alchemy.operations.soundness import CUT, Soundness
-from alchemy.store.evidence import BEGINS
+from alchemy.store.beginnings import BEGINS
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views, read_holder
 from alchemy.store.inventory import Inventory, Item, What
@@ -95,7 +95,7 @@ class Journal:
         try:
             loaded = load(self._files, self._layout, self._owner)
         except JournalInvalid as error:
-            file = self._sound.finding(error.file, self._owner, error.message, self._rebuild(error))
+            file = self._sound.finding(error.file, self._owner, error.message, error.hint)
             same = f"line {error.line}: " if error.line else f": {CUT}"
             found = [one for one in found if one.file != file.file or same not in one.problem]
             found.append(file)
@@ -122,9 +122,6 @@ class Journal:
     def _of_journal(self, problem: str, way_out: str) -> Finding:
         return self._sound.finding(self._layout.journal(self._owner), self._owner, problem, way_out)
 
-    def _rebuild(self, error: AlchemyError) -> str:
-        return error.hint.replace("alchemy scope rebuild SCOPE", f"alchemy scope rebuild {self._owner}")
-
     def _softened(self, finding: Finding) -> Finding:
         """A bad line that no reading of the state meets, because a snapshot holds what was in it."""
         if not finding.file.startswith(f"{self._owner}/journal/") or not finding.problem.startswith("line "):
@@ -140,7 +137,7 @@ class Journal:
             return
         if lost is not None:
             file = lost.file if isinstance(lost, JournalInvalid) else self._layout.journal(self._owner)
-            yield self._sound.finding(file, self._owner, lost.message, self._rebuild(lost))
+            yield self._sound.finding(file, self._owner, lost.message, lost.hint)
             return
         holder = read_holder(self._layout, self._files, self._owner)
         last = max(epoch_numbers(self._files, self._layout, self._owner), default=0)

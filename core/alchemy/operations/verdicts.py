@@ -13,9 +13,10 @@ from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
-from alchemy.model.values import Hold, Holder, Status
+from alchemy.model.values import Holder, Status
 from alchemy.operations.shapes import OpenIntent
 from alchemy.store import identity
+from alchemy.store.reservations import until as until
 from alchemy.store.store import Store
 
 
@@ -82,17 +83,6 @@ def with_hold(view: LockView, fold: Fold, store: Store) -> LockView:
         you=hold.by == me(),
         hold=hold,
     )
-
-
-def until(hold: Hold) -> str:
-    """` until 2026-03-01 14:00` in local time, or nothing: it stays until somebody unlocks."""
-    if not hold.until:
-        return ""
-    try:
-        at = datetime.fromisoformat(hold.until).astimezone()
-    except (ValueError, OverflowError):
-        return f" until {safe_text(hold.until, 40)}"
-    return f" until {at:%Y-%m-%d %H:%M}"
 
 
 def _seconds(at: str) -> float:

@@ -22,6 +22,7 @@ from alchemy.model.records import BadLine, Newer, Record, decode
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeState
 from alchemy.store.backups import read_backup
+from alchemy.store.beginnings import BEGINS
 from alchemy.store.copies import newest_snapshot
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from alchemy.store.store import Store
 
 ASIDE = re.compile(r"journal\.damaged-([1-9][0-9]*)")
-BEGINS = "begins"  # in the opener of a journal that took the place of another: the numbers it goes on from
 _EPOCH = re.compile(r"([0-9]{6,})\.jsonl")
 
 
@@ -74,14 +74,6 @@ class Seen:
     @property
     def key(self) -> str:
         return self.row.key if isinstance(self.row, ResourceState) else "\x00" + self.row.path
-
-
-def begun(path: ScopePath | str, numbers: dict[str, int]) -> Fold:
-    """Of a journal that begins in the place of another. All that it begins with counts as declared by a deploy."""
-    declared = {"complete": True, "orphans": [], "seq": numbers["seq"], "next_seq": numbers["next_seq"]}
-    fold = Fold(str(path), seq=numbers["seq"], serial=numbers["serial"], next_seq=numbers["next_seq"])
-    fold.declared = declared
-    return fold
 
 
 def aside_names(files: Files, layout: Layout, path: ScopePath | str) -> list[str]:

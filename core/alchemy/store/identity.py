@@ -7,7 +7,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
+from alchemy.model.values import Holder
 
 
 @cache
@@ -50,3 +52,20 @@ def command() -> str:
     """How this process was started, for people: the program's name and its arguments."""
     name = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
     return safe_text(" ".join([name, *sys.argv[1:]]), 200)
+
+
+def make_holder(path: ScopePath | str, session: str, now: str, epoch: int, purpose: str) -> Holder:
+    """This process as others see it; epoch 0 before one is open."""
+    return Holder(
+        path=str(path),
+        epoch=epoch,
+        session=session,
+        pid=os.getpid(),
+        process_start=process_start(os.getpid()),
+        boot_id=boot_id(),
+        host=host(),
+        user=user(),
+        command=command(),
+        since=now,
+        purpose=purpose,
+    )

@@ -77,10 +77,7 @@ class _Batch:
     def done(self, error: AlchemyError | None = None) -> None:
         if self.ack is None or not self.ack.set_running_or_notify_cancel():  # False: who waited for it was cancelled
             return
-        if error is None:
-            self.ack.set_result(None)
-        else:
-            self.ack.set_exception(error)
+        self.ack.set_exception(error) if error else self.ack.set_result(None)
 
 
 class Journal:
@@ -127,7 +124,7 @@ class Journal:
     ) -> Ack | None:
         """Queues a batch. With `wait` the writer hurries; the future completes with the ack.
 
-        A `kind` other than commit is a record of its own, all or nothing. `probing` writes also an empty one.
+        A `kind` other than commit is a record of its own, all or nothing. `probing`: also an empty one.
         """
         self._refuse_forked()
         batch = _Batch(ops, Future() if wait else None, kind, body or {}, probing)
@@ -139,8 +136,7 @@ class Journal:
             if not self._queue:
                 self._due = time.monotonic() + LINGER
             self._queue.append(batch)
-            if wait:
-                self._urgent = True
+            self._urgent |= wait
             if wait or len(self._queue) == 1:  # else the writer knows when it is due, and waking it costs us
                 self._condition.notify()
         return batch.ack
@@ -158,8 +154,10 @@ class Journal:
 
     def rescue(self, error: AlchemyError) -> None:
         """What is not acknowledged goes to the spill: this process ends without waiting."""
-        queued = [op for part in list(self._queue) for op in part.ops]  # no lock: a signal handler calls this
-        self._spill.write([*self._unwritten, *self._writing, *queued], error)
+        # No lock: a signal handler calls this. Read against the way they go: none is missed, and once is enough.
+        queued = [op for part in list(self._queue) for op in part.ops]
+        writing, unwritten = self._writing, list(self._unwritten)
+        self._spill.write(list({id(op): op for op in (*unwritten, *writing, *queued)}.values()), error)
 
     def _refuse_forked(self) -> None:
         if os.getpid() != self._pid:
@@ -214,8 +212,7 @@ class Journal:
             while True:
                 if self.failure:  # from outside: whatever is queued learns of it
                     if self._queue or self._closing:
-                        batch, self._queue = self._queue, []
-                        return batch or None
+                        return self._take(len(self._queue)) or None
                     self._condition.wait()
                     continue
                 left = self._due - time.monotonic()
@@ -229,11 +226,15 @@ class Journal:
 
     def _cut(self) -> list[_Batch]:
         """From the head of the queue: commits up to the next record of another kind, or that one alone."""
-        count = 1
-        if self._queue[0].kind == "commit":
-            count = next((i for i, each in enumerate(self._queue) if each.kind != "commit"), len(self._queue))
-        batch, self._queue = self._queue[:count], self._queue[count:]
+        others = (at for at, each in enumerate(self._queue) if each.kind != "commit")
+        batch = self._take(next(others, len(self._queue)) or 1)
         self._urgent = bool(self._queue)
+        return batch
+
+    def _take(self, count: int) -> list[_Batch]:
+        batch = self._queue[:count]
+        self._writing = [op for part in batch for op in part.ops]  # before they leave the queue: see `rescue`
+        self._queue = self._queue[count:]
         return batch
 
     def _commit(self, batch: list[_Batch]) -> None:
@@ -243,7 +244,6 @@ class Journal:
                 raise self.failure
             # A flush behind which nothing is queued has nothing to write.
             if ops or batch[0].kind != "commit" or any(part.probing for part in batch):
-                self._writing = ops
                 self._write(batch[0].kind, ops, batch[0].body)
             self._writing = []
         except AlchemyError as error:
@@ -255,9 +255,8 @@ class Journal:
                 part.done()
 
     def _defect(self, error: Exception) -> StorageFailed:
-        failure = StorageFailed(
-            f"the journal of {self.fold.path} cannot be written: {type(error).__name__}: {safe_text(error, 300)}"
-        )
+        why = f"{type(error).__name__}: {safe_text(error, 300)}"
+        failure = StorageFailed(f"the journal of {self.fold.path} cannot be written: {why}")
         failure.__cause__ = error
         return failure
 

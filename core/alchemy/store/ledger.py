@@ -22,29 +22,17 @@ from alchemy.model.records import Emit, Op, Put, Reserve
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
 from alchemy.store.afar import open_afar
+from alchemy.store.beginnings import Beginning
 from alchemy.store.journal import Journal
 from alchemy.store.moving import refuse_arriving
 from alchemy.store.reservations import Waiting, refuse_held, refuse_held_above
 from alchemy.store.runbackups import RunBackups
-from alchemy.store.salvage import Beginning
 from alchemy.store.store import Lease, Store
 
 
 def make_holder(store: Store, path: ScopePath, epoch: int, purpose: str) -> Holder:
     """This process as others see it."""
-    return Holder(
-        path=str(path),
-        epoch=epoch,
-        session=store.session,
-        pid=os.getpid(),
-        process_start=identity.process_start(os.getpid()),
-        boot_id=identity.boot_id(),
-        host=identity.host(),
-        user=identity.user(),
-        command=identity.command(),
-        since=store.clock.now(),
-        purpose=purpose,
-    )
+    return identity.make_holder(path, store.session, store.clock.now(), epoch, purpose)
 
 
 class Ledger:
@@ -58,6 +46,7 @@ class Ledger:
         self.started = store.clock.elapsed()
         self.mutated = False  # a row changed in this run, apart from the opener's
         self._journal: Journal | None = None
+        self._last: Journal | None = None  # also while it is being closed
         self._leases: list[Lease] = []
         self._backups = RunBackups(store)
         self._pid = os.getpid()
@@ -157,7 +146,7 @@ class Ledger:
         else:
             journal = store.open_journal(path, holder=holder, ops=ops, body=body, refuse=refuse)
         ledger = cls(store, path, kind, journal.fold)
-        ledger._journal, ledger._leases = journal, leases
+        ledger._journal, ledger._last, ledger._leases = journal, journal, leases
         try:
             for lease in leases:
                 lease.publish(holder(journal.epoch))
@@ -234,8 +223,8 @@ class Ledger:
     def rescue(self, why: str) -> str:
         """Before the process ends without waiting: the way out, when something had to be put aside."""
         error = AlchemyError(why)
-        if self._journal is not None and os.getpid() == self._pid:
-            self._journal.rescue(error)
+        if self._last is not None and os.getpid() == self._pid:
+            self._last.rescue(error)
         return error.hint
 
     async def flush(self) -> None:

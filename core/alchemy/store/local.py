@@ -21,13 +21,14 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
 from alchemy.model.values import Holder, ScopeKind, ScopeState
 from alchemy.store.backups import BACKUP
+from alchemy.store.beginnings import Beginning, Salvaged
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_view, lock_views
 from alchemy.store.layout import VIEW, Layout
 from alchemy.store.opening import epoch_numbers, lost_records, read_fold
 from alchemy.store.reader import JournalReader, read_epoch
-from alchemy.store.salvage import Beginning, Salvaged, refuse_while_held, salvage, set_aside
+from alchemy.store.salvage import refuse_while_held, salvage, set_aside
 from alchemy.store.store import Lease, Reader, Store
 from alchemy.store.viewfile import examine, read_view, render
 from alchemy.store.viewwatch import ViewWatch

@@ -16,6 +16,7 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
 from alchemy.model.values import Holder
+from alchemy.store.beginnings import Beginning
 from alchemy.store.clock import Clock
 from alchemy.store.copies import wants_snapshot, write_snapshot
 from alchemy.store.evidence import read_records
@@ -25,7 +26,7 @@ from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
 from alchemy.store.opening import Loaded, load, load_again, lost_records
 from alchemy.store.reader import read_epoch
-from alchemy.store.salvage import Beginning, set_aside
+from alchemy.store.salvage import set_aside
 from alchemy.store.spill import Spill
 from alchemy.store.views import Views
 

@@ -17,8 +17,9 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import BadLine, Newer, Record, Unreadable, decode, is_commit_before
 from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
+from alchemy.store.beginnings import BEGINS, begun
 from alchemy.store.copies import newest_snapshot
-from alchemy.store.evidence import BEGINS, aside_names, begun, has_begun
+from alchemy.store.evidence import aside_names, has_begun
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.views import newest_stamp
@@ -33,6 +34,19 @@ class JournalInvalid(StateInvalid):
         super().__init__(message, hint=hint)
         self.file = file
         self.line = line
+
+    def of(self, path: ScopePath | str) -> JournalInvalid:
+        """Whose it is, for the commands in the hint."""
+        self.hint = self.hint.replace("SCOPE", str(path))
+        return self
+
+
+def gone(path: ScopePath | str) -> str:
+    """The ways out where there is no journal at all."""
+    return (
+        "nothing was changed; put the journal directory back from your own copy, or make another from what is left "
+        f"with `alchemy scope rebuild {path}`"
+    )
 
 
 def damaged(file: Path, what: str, line: int = 0) -> JournalInvalid:
@@ -89,6 +103,13 @@ def epoch_numbers(files: Files, layout: Layout, path: ScopePath | str) -> list[i
 
 def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0) -> Loaded:
     """The fold of the journal of `path`; `below` > 0 reads only epochs under that number."""
+    try:
+        return _load(files, layout, path, below)
+    except JournalInvalid as error:
+        raise error.of(path) from error.__cause__
+
+
+def _load(files: Files, layout: Layout, path: ScopePath | str, below: int) -> Loaded:
     epochs = [e for e in epoch_numbers(files, layout, path) if not below or e < below]
     fold, notes = newest_snapshot(files, layout, path)
     if fold is None:
@@ -158,7 +179,7 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
             return None
         return StateInvalid(
             f"{safe_text(backups)} are backups of a journal that is missing: {safe_text(layout.journal(fold.path))}",
-            hint="nothing was changed; put the journal directory back from your own copy",
+            hint=gone(fold.path),
         )
     stamp, path = newest
     if load(files, layout, fold.path).fold.seq >= stamp.seq:
@@ -167,12 +188,12 @@ def lost_records(files: Files, layout: Layout, fold: Fold, *, thorough: bool) ->
     if not fold.seq and not epoch_numbers(files, layout, fold.path):
         return StateInvalid(
             f"{safe_text(path)} was written from a journal that is missing or empty: {safe_text(directory)}",
-            hint="nothing was changed; put the journal directory back from your own copy",
+            hint=gone(fold.path),
         )
     return damaged(
         layout.epoch(fold.path, stamp.epoch),
         f"it ends at record {fold.seq}, but {safe_text(path.relative_to(layout.root))} was written from {stamp.seq}",
-    )
+    ).of(fold.path)
 
 
 def read_fold(files: Files, layout: Layout, path: ScopePath | str) -> Fold:

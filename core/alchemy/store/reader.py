@@ -62,7 +62,7 @@ class JournalReader:
             return False
         file = self._layout.epoch(self.path, self._epoch)
         if self._files.size(file) < self._offset:
-            raise damaged(file, f"it became shorter than the {self._offset} bytes already read")
+            raise damaged(file, f"it became shorter than the {self._offset} bytes already read").of(self.path)
         raw = self._files.read_from(file, self._offset)
         offset = 0
         while offset < len(raw):
@@ -73,7 +73,7 @@ class JournalReader:
                 record, check = decode(raw[offset:end])
             except BadLine as error:
                 if end < len(raw) or isinstance(error, Unreadable):
-                    raise unreadable(file, error) from error
+                    raise unreadable(file, error).of(self.path) from error
                 break
             if apply(file, 0, record, check, self.fold):
                 self.records.append(record)

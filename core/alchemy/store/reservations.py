@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from alchemy.errors import AlchemyError, LockHeld, StateInvalid
@@ -14,7 +15,19 @@ from alchemy.model.events import Event, LockWaited
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
+from alchemy.model.values import Hold
 from alchemy.store.store import Lease, Store
+
+
+def until(hold: Hold) -> str:
+    """` until 2026-03-01 14:00` in local time, or nothing: it stays until somebody unlocks."""
+    if not hold.until:
+        return ""
+    try:
+        at = datetime.fromisoformat(hold.until).astimezone()
+    except (ValueError, OverflowError):
+        return f" until {safe_text(hold.until, 40)}"
+    return f" until {at:%Y-%m-%d %H:%M}"
 
 
 def refuse_held(fold: Fold, now: str, wanted: ScopePath | None = None) -> None:
@@ -22,11 +35,10 @@ def refuse_held(fold: Fold, now: str, wanted: ScopePath | None = None) -> None:
     hold = fold.hold
     if hold is None or not hold.active(now):
         return
-    until = f" until {safe_text(hold.until, 40)}" if hold.until else ""
     who, why = safe_text(hold.by, 80), safe_text(hold.reason, 300)
     what = "it" if wanted is None or str(wanted) == fold.path else f"{fold.path} above it"
     raise LockHeld(
-        f"Failed to acquire lock {wanted or fold.path}: {what} is reserved by {who}{until}: {why}",
+        f"Failed to acquire lock {wanted or fold.path}: {what} is reserved by {who}{until(hold)}: {why}",
         hint=f"`alchemy scope unlock {fold.path}` gives it free",
     )
 

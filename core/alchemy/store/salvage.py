@@ -6,60 +6,21 @@ opens the scope. Neighbours: `evidence` reads what is left, `localjournal` begin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alchemy.errors import LockHeld
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import Op, Record
+from alchemy.model.records import Record
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
-from alchemy.store.evidence import BEGINS, Image, Seen, aside_names, begun, read_images, read_records, read_views
+from alchemy.store.beginnings import BEGINS, Salvaged, begun
+from alchemy.store.evidence import Image, Seen, aside_names, read_images, read_records, read_views
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 
 if TYPE_CHECKING:
     from alchemy.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What a new journal starts with: `ops` in its opener, all or nothing, numbered behind all that was ever used."""
-
-    epoch: int
-    seq: int
-    serial: int
-    next_seq: int
-    lineage: str  # "" makes a new one
-    ops: tuple[Op, ...] = ()
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """For the opener: whoever reads it starts from these numbers, with nothing."""
-        return {BEGINS: {"seq": self.seq, "serial": self.serial, "next_seq": self.next_seq}}
-
-    def fold(self, path: ScopePath | str) -> Fold:
-        fold = begun(path, self.body[BEGINS])
-        fold.lineage = self.lineage
-        return fold
-
-
-@dataclass(slots=True)
-class Salvaged:
-    """`fold`: the best that is known. `sources` says of each row's key where it was found."""
-
-    fold: Fold
-    sources: dict[str, str] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    missing: int = 0  # records of which nothing is left
-    epoch: int = 0  # the highest numbers that were ever used
-    seq: int = 0
-    serial: int = 0
-
-    def beginning(self, ops: Sequence[Op]) -> Beginning:
-        return Beginning(self.epoch, self.seq, self.serial, self.fold.next_seq, self.fold.lineage, tuple(ops))
 
 
 def salvage(files: Files, layout: Layout, store: Store, path: ScopePath | str) -> Salvaged:

@@ -22,8 +22,8 @@ from alchemy.store.clock import Clock
 
 if TYPE_CHECKING:
     from alchemy.errors import AlchemyError
+    from alchemy.store.beginnings import Beginning, Salvaged
     from alchemy.store.journal import Journal
-    from alchemy.store.salvage import Beginning, Salvaged
     from alchemy.store.viewwatch import ViewWatch
 
 

@@ -45,19 +45,7 @@ def birthplace() -> str:
 
 def this_process(path: ScopePath, session: str, clock: Clock) -> Holder:
     """As others see us before the epoch is open."""
-    return Holder(
-        path=str(path),
-        epoch=0,
-        session=session,
-        pid=os.getpid(),
-        process_start=identity.process_start(os.getpid()),
-        boot_id=identity.boot_id(),
-        host=identity.host(),
-        user=identity.user(),
-        command=identity.command(),
-        since=clock.now(),
-        purpose="",
-    )
+    return identity.make_holder(path, session, clock.now(), 0, "")
 
 
 def holder_of(claim: Claim) -> Holder | None:

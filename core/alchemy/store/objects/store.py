@@ -18,6 +18,7 @@ from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
 from alchemy.model.values import Holder, ScopeKind
+from alchemy.store.beginnings import Beginning, Salvaged
 from alchemy.store.clock import Clock
 from alchemy.store.journal import Journal
 from alchemy.store.layout import Layout
@@ -39,7 +40,6 @@ from alchemy.store.objects.settings import BucketSettings
 from alchemy.store.objects.silence import Silence
 from alchemy.store.objects.superseding import salvage_log, supersede
 from alchemy.store.objects.verdicts import Verdicts
-from alchemy.store.salvage import Beginning, Salvaged
 from alchemy.store.store import Lease, Reader
 
 

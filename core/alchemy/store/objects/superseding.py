@@ -16,6 +16,7 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Newer, Record
 from alchemy.store.backups import read_valid
+from alchemy.store.beginnings import Beginning, Salvaged
 from alchemy.store.clock import Clock
 from alchemy.store.objects.keys import Keys, number
 from alchemy.store.objects.limits import Limits
@@ -24,7 +25,6 @@ from alchemy.store.objects.port import Found, Listed, Objects
 from alchemy.store.objects.requests import Fetch, Get, List, Steps, perform
 from alchemy.store.objects.snapshots import encode_snapshot
 from alchemy.store.objects.writes import create_whole
-from alchemy.store.salvage import Beginning, Salvaged
 from alchemy.store.store import Store
 
 
