@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def test_runs_stay_out_and_are_told_who_why_and_until_when(store: LocalStore) ->
     assert (view.verdict, view.path, view.you) == (Verdict.HELD, PROD, True)
     error = refused(store)
     assert error.exit_code == 3
-    assert error.message == (
-        f"Failed to acquire lock {PROD}: it is reserved by {view.hold.by} until {view.hold.until}: database migration"
-    )
+    until = f"{datetime.fromisoformat(view.hold.until).astimezone():%Y-%m-%d %H:%M}"
+    by = f"it is reserved by {view.hold.by} until {until}: database migration"
+    assert error.message == f"Failed to acquire lock {PROD}: {by}"
     assert error.hint == f"`alchemy scope unlock {PROD}` gives it free"
     assert store.read_fold(PROD).epoch == 2, "who was refused left no run behind"
     asyncio.run(unlock(store, PROD, token=view.token, reason="it is done"))

@@ -25,9 +25,10 @@ from alchemy.store.afar import open_afar
 from alchemy.store.beginnings import Beginning
 from alchemy.store.journal import Journal
 from alchemy.store.moving import refuse_arriving
-from alchemy.store.reservations import Waiting, refuse_held, refuse_held_above
+from alchemy.store.reservations import refuse_held, refuse_held_above
 from alchemy.store.runbackups import RunBackups
 from alchemy.store.store import Lease, Store
+from alchemy.store.waiting import Waiting
 
 
 def make_holder(store: Store, path: ScopePath, epoch: int, purpose: str) -> Holder:
