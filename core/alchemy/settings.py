@@ -25,7 +25,7 @@ class Options:
     """What child scopes inherit. Seconds throughout."""
 
     enable_locking: bool = True
-    lock_timeout: float = 30.0
+    lock_timeout: float | None = None  # as long as the place asks for: `Store.lock_timeout`
     destroy_strategy: str = "sequential"
     batch_size: int = 5
     max_concurrency: int = 10
@@ -56,7 +56,7 @@ class Options:
         return replace(self, **values)
 
 
-_TYPES: dict[str, type] = {f.name: type(f.default) if f.name != "api_token" else str for f in fields(Options)}
+_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Options)} | {"api_token": str, "lock_timeout": float}
 _LIMITS = {"retry_delay": 300.0, "timeout": 3600.0, "lock_timeout": 3600.0}
 
 

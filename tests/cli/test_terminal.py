@@ -176,7 +176,7 @@ def test_a_waiting_deploy_says_whom_it_waits_for(tmp_path: Path) -> None:
     with terminal("deploy", cwd=tmp_path) as first:
         first.wait_for("in flight")
         with terminal("deploy", "--plain", cwd=tmp_path) as second:
-            second.wait_for(f"waiting for the lock of house/prod: held by .*pid {first.process.pid}")
+            second.wait_for(f"waiting for the lock of house/prod: held by .*pid {first.process.pid}.*for 30 s at most")
             with terminal("deploy", cwd=tmp_path) as third:
                 third.wait_for("waiting for the lock")
                 third.type("\x03")  # nothing is open yet: leaves at once

@@ -32,7 +32,7 @@ def test_the_defaults_are_those_of_the_manual(world: World) -> None:
             return scope.options
 
     assert world.run(main) == Options()
-    assert (Options().timeout, Options().lock_timeout, Options().max_retries, Options().retry_delay) == (60, 30, 3, 1)
+    assert (Options().timeout, Options().lock_timeout, Options().max_retries, Options().retry_delay) == (60, None, 3, 1)
     assert (Options().max_concurrency, Options().batch_size, Options().destroy_strategy) == (10, 5, "sequential")
     assert Options().continue_on_error
 

@@ -19,6 +19,7 @@ from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
+from alchemy.settings import Options
 from alchemy.store.beginnings import Beginning
 from alchemy.store.objects.claims import Claim, decode_claim, encode_claim, is_free
 from alchemy.store.objects.limits import Limits
@@ -69,7 +70,7 @@ def team(tmp_path: Path) -> Team:
     return Team(tmp_path)
 
 
-def take(store: ObjectStore, path: ScopePath = PROD, timeout: float = 0.0, **given: Any) -> Lease:
+def take(store: ObjectStore, path: ScopePath = PROD, timeout: float | None = 0.0, **given: Any) -> Lease:
     return asyncio.run(store.acquire(path, timeout=timeout, **given))
 
 
@@ -368,6 +369,20 @@ def test_a_sleeper_that_was_held_for_dead_fences_nobody_when_it_wakes(team: Team
     write(journal, Put(row("a")))
     place.end(journal)
     taken.release()
+
+
+def test_who_names_no_time_waits_longer_than_a_dead_run_elsewhere_is_in_the_way(team: Team) -> None:
+    usual, quick = Limits(), replace(QUICK, lease=0.4)
+    assert team.store(usual).lock_timeout == 90.0 > usual.lease + 2 * usual.longest_poll
+    team.leave(PROD)
+    waited = Options().lock_timeout
+    take(team.store(quick), timeout=waited).release()
+    living = take(team.store(quick))
+    began = time.monotonic()
+    with pytest.raises(LockHeld, match="waited 600 ms"):
+        take(team.store(quick), timeout=waited)
+    assert time.monotonic() - began < 5.0
+    living.release()
 
 
 def test_a_sleeper_opens_nothing_after_its_heir_has_gone(team: Team) -> None:

@@ -110,7 +110,8 @@ class Narrator:
         if isinstance(event, ChangeRetried):
             return [wording.retried(marks, event)]
         if isinstance(event, LockWaited):
-            return [line((f"  waiting for the lock of {event.subject}: held by {event.holder}", "warn"))]
+            most = f" (for {event.most:g} s at most)" if event.most else ""
+            return [line((f"  waiting for the lock of {event.subject}: held by {event.holder}{most}", "warn"))]
         if isinstance(event, LockLost):
             return [line((f"  {marks.failed} lost the lock of {event.subject}: {event.reason}", "bad"))]
         if isinstance(event, BackupTaken):

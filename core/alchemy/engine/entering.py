@@ -86,8 +86,10 @@ async def _open_ledger(
                 hint="finalize the inner scope first, or open the outer one before it",
             )
 
+    most = session.store.lock_timeout if options.lock_timeout is None else options.lock_timeout
+
     def waiting(who: str) -> None:
-        session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who)))
+        session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who, most=most)))
 
     session.store.prepare()
     return await Ledger.open(
@@ -96,7 +98,7 @@ async def _open_ledger(
         kind,
         purpose=purpose or PURPOSES.get(session.phase, session.phase),
         target=session.target,
-        timeout=options.lock_timeout,
+        timeout=most,
         held=session.held,
         locking=options.enable_locking,
         waiting=waiting,

@@ -117,6 +117,7 @@ class LockWaited(Event):
     subject: str
     holder: str  # who holds it, in words
     took: float = 0.0  # seconds, once it is over: then it stands in the run that followed
+    most: float = 0.0  # seconds that are waited, if that is known
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ async def hold(
     *,
     reason: str,
     seconds: float = 0.0,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> LockView:
     """Waits until nobody is at work in `path`, then keeps runs out of it; 0 seconds: until somebody unlocks.
@@ -57,7 +57,7 @@ async def hold(
     return explain(store, owner)
 
 
-async def let_in(store: Store, scope: ScopePath, seen: LockView, reason: str, *, timeout: float = 30.0) -> None:
+async def let_in(store: Store, scope: ScopePath, seen: LockView, reason: str, *, timeout: float | None = None) -> None:
     """Takes away the reservation that was `seen`; Refused when it is another by now."""
     _, kind = owner_of(store, scope)
     found = seen.hold

@@ -39,7 +39,7 @@ async def recover(
     file: str | Path,
     *,
     dry_run: bool = False,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
 ) -> RecoverReport:
     """`dry_run` only says what would be written. Refused for a spill of another state.
@@ -63,7 +63,7 @@ async def recover(
 
 
 async def _write(
-    store: Store, spilled: Spilled, report: RecoverReport, timeout: float, waiting: Callable[[str], None] | None
+    store: Store, spilled: Spilled, report: RecoverReport, timeout: float | None, waiting: Callable[[str], None] | None
 ) -> RecoverReport:
     _, kind = owner_of(store, spilled.scope)
 

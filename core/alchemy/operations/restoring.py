@@ -39,7 +39,7 @@ async def restore(
     file: str,
     *,
     expect_serial: int | None = None,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     locking: bool = True,
     over_damage: bool = False,
     listener: Listener | None = None,
@@ -70,7 +70,7 @@ async def undo(
     scope: str,
     *,
     expect_serial: int | None = None,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     locking: bool = True,
     listener: Listener | None = None,
 ) -> RestoreReport:
@@ -145,7 +145,7 @@ class _Restore:
 
     # -- one record -----------------------------------------------------------------------------------------------
 
-    async def carry_out(self, timeout: float, locking: bool) -> RestoreReport:
+    async def carry_out(self, timeout: float | None, locking: bool) -> RestoreReport:
         ledger = await self._open(timeout, locking)
         serial = ledger.fold.serial
         self._tell_start(ledger)
@@ -167,7 +167,7 @@ class _Restore:
         """Ours by now: opening may have written the owner's row, which is no change of anybody's."""
         self.found = hold_against(now, self.backup, self.subject)
 
-    async def _open(self, timeout: float, locking: bool, beginning: Beginning | None = None) -> Ledger:
+    async def _open(self, timeout: float | None, locking: bool, beginning: Beginning | None = None) -> Ledger:
         store, owner = self.store, self.subject.owner
         store.prepare()
         if self.kind in (ScopeKind.STAGE, ScopeKind.TEST):
@@ -221,7 +221,7 @@ class _Restore:
 
     # -- over a journal that cannot be read -----------------------------------------------------------------------
 
-    async def begin(self, timeout: float, locking: bool) -> RestoreReport:
+    async def begin(self, timeout: float | None, locking: bool) -> RestoreReport:
         """Another journal begins with the rows of the backup in its opener: again all or nothing."""
         store, owner = self.store, self.subject.owner
         lease = await store.acquire(owner, timeout=timeout, waiting=self._wait) if locking else None

@@ -111,11 +111,11 @@ class StateManager:
         owner = ScopePath.parse(workspace.owner_of(str(scope)))
         return owner, view.scopes[str(owner)].kind
 
-    async def acquire_lock(self, path: str, timeout: float = 30.0) -> bool:
+    async def acquire_lock(self, path: str, timeout: float | None = None) -> bool:
         """False at the timeout (seconds), and at once when this process has it already; never raises for a lock."""
         scope = ScopePath.parse(path)
         clock = self.store.clock
-        deadline = clock.elapsed() + timeout
+        deadline = clock.elapsed() + (self.store.lock_timeout if timeout is None else timeout)
         while True:
             try:
                 await self._acquire(scope, max(0.0, deadline - clock.elapsed()))
@@ -136,7 +136,7 @@ class StateManager:
         await self._give_back(lease)
 
     @asynccontextmanager
-    async def lock(self, path: str, timeout: float = 30.0) -> AsyncIterator[None]:
+    async def lock(self, path: str, timeout: float | None = None) -> AsyncIterator[None]:
         """Holds the scope. LockHeld names the holder at the timeout (seconds); Fenced: it was not held to the end."""
         scope = ScopePath.parse(path)
         await self._acquire(scope, timeout)
@@ -161,7 +161,7 @@ class StateManager:
                 hint="`alchemy scope locks` shows who has it now; look at what was done before you do it again",
             )
 
-    async def _acquire(self, path: ScopePath, timeout: float) -> None:
+    async def _acquire(self, path: ScopePath, timeout: float | None) -> None:
         self.store.prepare()
         workspace = Workspace(self.store)
         node = workspace.refresh().scopes.get(str(path))

@@ -39,7 +39,7 @@ async def unlock(
     reason: str = "",
     force: bool = False,
     signal: bool = False,
-    timeout: float = 30.0,
+    timeout: float | None = None,
 ) -> UnlockReport:
     """`token` names what is to be opened, as `explain` showed it: Refused when it is another by now.
 

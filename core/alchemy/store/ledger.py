@@ -69,7 +69,7 @@ class Ledger:
         *,
         purpose: str,
         target: str = "",
-        timeout: float,
+        timeout: float | None,
         held: Collection[ScopePath] = (),
         locking: bool = True,
         waiting: Callable[[str], None] | None = None,

@@ -78,11 +78,12 @@ class LocalStore(Store):
         path: ScopePath,
         *,
         owner: ScopePath | None = None,
-        timeout: float,
+        timeout: float | None,
         held: Collection[ScopePath] = (),
         waiting: Callable[[str], None] | None = None,
     ) -> Lease:
-        return await self.locks.acquire(path, owner=owner, timeout=timeout, held=held, waiting=waiting)
+        limit = self.lock_timeout if timeout is None else timeout
+        return await self.locks.acquire(path, owner=owner, timeout=limit, held=held, waiting=waiting)
 
     def open_journal(
         self,

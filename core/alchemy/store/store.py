@@ -68,6 +68,7 @@ class Store(ABC):
     clock: Clock
     root: Path  # the state directory on this machine: with a bucket only for spills and the local cloud
     remote: bool = False
+    lock_timeout: float = 30.0  # seconds that are waited for a lock when nobody said how long
     retention: Retention = Retention()  # which backups stay
     troubled: Callable[[str], None] | None = None  # told, from any thread, what is wrong with the place just now
 
@@ -97,11 +98,11 @@ class Store(ABC):
         path: ScopePath,
         *,
         owner: ScopePath | None = None,
-        timeout: float,
+        timeout: float | None,
         held: Collection[ScopePath] = (),
         waiting: Callable[[str], None] | None = None,
     ) -> Lease:
-        """Wait up to `timeout` seconds (0: one try) for `path` alone, else LockHeld that names the holder.
+        """Wait up to `timeout` seconds (0: one try; None: `lock_timeout`) for `path` alone; LockHeld names the holder.
 
         `owner`: the scope whose journal a nested `path` is in; it is held too. `held`: what this session holds already,
         so that paths below are free to it. `waiting` is told who is in the way, in words.

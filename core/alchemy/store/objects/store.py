@@ -69,6 +69,7 @@ class ObjectStore(Beside):
         self.objects = objects
         self.keys = Keys(prefix)
         self.limits = limits or Limits()
+        self.lock_timeout = self.limits.lease * 1.5  # longer than a dead run on another machine is in the way
         self._admit = admit
         self._admitting = threading.Lock()
         self._journals: dict[ScopePath, Journal] = {}
@@ -103,13 +104,14 @@ class ObjectStore(Beside):
         path: ScopePath,
         *,
         owner: ScopePath | None = None,
-        timeout: float,
+        timeout: float | None,
         held: Collection[ScopePath] = (),
         waiting: Callable[[str], None] | None = None,
     ) -> Lease:
         if self._admit is not None:
             await asyncio.to_thread(self.prepare)
-        return await self._locks.acquire(path, owner=owner, timeout=timeout, held=held, waiting=waiting)
+        limit = self.lock_timeout if timeout is None else timeout
+        return await self._locks.acquire(path, owner=owner, timeout=limit, held=held, waiting=waiting)
 
     def _lost(self, path: ScopePath) -> None:
         """A heartbeat found that a claim is not ours any more: the runs it was for start nothing more."""
