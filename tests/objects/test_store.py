@@ -20,6 +20,7 @@ from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind, Status
 from alchemy.operations.workspace import Workspace
 from alchemy.store.ledger import Ledger
+from alchemy.store.localjournal import EpochFile
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.log import Log
 from alchemy.store.objects.port import Objects
@@ -93,6 +94,29 @@ def run(store: ObjectStore, *ids: str, path: ScopePath = PROD, kind: ScopeKind =
         end(ledger)
 
     asyncio.run(work())
+
+
+def test_results_that_nobody_awaits_come_together_for_longer_where_each_record_is_a_request(tmp_path: Path) -> None:
+    assert 4 * EpochFile.linger <= Limits().linger < 0.5, "and what a killed run has not written is small"
+    objects = Gated(MemoryObjects(f"memory://{tmp_path.name}"))
+    store = ObjectStore(objects, tmp_path, "f" * 32, limits=replace(QUICK, linger=30.0))
+
+    async def work() -> list[str]:
+        ledger = await open_ledger(store)
+        await ledger.intend([intent(PROD, id) for id in "abc"])
+        before = len(objects.writes)
+        for id in "abc":
+            ledger.record([result(PROD, id)])
+            await asyncio.sleep(3 * EpochFile.linger)
+        assert objects.writes[before:] == []
+        began = time.monotonic()
+        await ledger.intend([intent(PROD, "d")])
+        assert time.monotonic() - began < 10, "who awaits is not kept waiting"
+        came = objects.writes[before:]
+        end(ledger)
+        return came
+
+    assert len([key for key in asyncio.run(work()) if "/journal/" in key]) == 1
 
 
 def test_a_run_in_which_nothing_changed_writes_its_claim_its_opener_its_release_and_no_more(bucket: Bucket) -> None:

@@ -23,13 +23,13 @@ from alchemy.model.text import safe_text
 from alchemy.store.clock import Clock
 from alchemy.store.spill import Spill
 
-LINGER = 0.05  # seconds that results wait for company when nobody awaits them
-
 Ack = Future[None]
 
 
 class Medium(Protocol):
     """Where the records of one epoch go. One thread uses it: the journal's writer, and after it whoever closes."""
+
+    linger: float  # seconds that results wait for company when nobody awaits them
 
     def put(self, record: Record, line: bytes) -> None:
         """Durable, and no later epoch is open, when this returns; else Fenced or StorageFailed: nothing more counts."""
@@ -134,7 +134,7 @@ class Journal:
                 batch.done(self.failure)
                 return batch.ack
             if not self._queue:
-                self._due = time.monotonic() + LINGER
+                self._due = time.monotonic() + self._medium.linger
             self._queue.append(batch)
             self._urgent |= wait
             if wait or len(self._queue) == 1:  # else the writer knows when it is due, and waking it costs us

@@ -37,6 +37,8 @@ _PAUSE = 0.02  # seconds between them
 class EpochFile:
     """The `Medium` of an epoch: append, sync, look for a later epoch; then the views."""
 
+    linger = 0.05
+
     def __init__(self, files: Files, layout: Layout, fold: Fold, epoch: int, descriptor: int, *, recheck: bool) -> None:
         self._files = files
         self._layout = layout

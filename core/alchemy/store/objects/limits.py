@@ -14,6 +14,7 @@ class Limits:
     longest_request: float = 12.0  # one that lasted longer counts as this: the machine may have slept
     quiet: float = 5.0  # without an answer, until somebody is told
     farewell: float = 5.0  # a claim that is given back is waited for so long
+    linger: float = 0.25  # results that nobody awaits wait so long for company: each record is a request
     gap: float = 1.05  # between two writes of one key by one process: R2 takes one a second; others get 0
     pause: float = 0.2  # after an unanswered write, doubled up to
     longest_pause: float = 5.0

@@ -41,6 +41,7 @@ class ObjectMedium:
         self._clock = clock
         self._writer = writer
         self._closed = closed
+        self.linger = writer.limits.linger
 
     @property
     def alive(self) -> float:
