@@ -69,7 +69,6 @@ class Server:
         self._written: dict[str, float] = {}  # key -> when: for throttling
         self._socket = socket.create_server((HOST, port), backlog=256)
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._serving = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="s3", daemon=True)
 
@@ -115,17 +114,16 @@ class Server:
             self._loop.call_soon(self._serving.set)
             self._loop.run_forever()
             server.close()
-            for task in self._tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+            self._loop.run_until_complete(asyncio.sleep(0))
+            while tasks := asyncio.all_tasks(self._loop):  # also of who was accepted a moment ago, and is in no list yet
+                for task in tasks:
+                    task.cancel()
+                self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
             self._loop.run_until_complete(asyncio.sleep(0))  # transports close in the next turn
         finally:
             self._loop.close()
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         try:
             with contextlib.suppress(Malformed, ConnectionError, asyncio.CancelledError):
                 while (request := await read_request(reader)) is not None:
@@ -138,7 +136,6 @@ class Server:
                     writer.write(answer.spell(head=request.method == "HEAD"))
                     await writer.drain()
         finally:
-            self._tasks.discard(task)
             writer.transport.abort() if writer.transport.is_closing() else writer.close()
 
     async def _answer(self, request: Request) -> Answer:
