@@ -5,12 +5,15 @@ Pure. They differ only in who survives. Neighbours: `changes` decides about what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from alchemy.model.canonical import Json, digest
 from alchemy.model.fold import Fold
 from alchemy.model.values import Action, ResourceState, ScopeState, Status
+
+PROTECTED = "it is protected"
+UNFINISHED = "its replacement did not finish"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,13 @@ class Deletion:
     @property
     def kind(self) -> str:
         return self.row.kind
+
+    @property
+    def identity(self) -> str:
+        """Of what would happen to which object: not of why, nor of how far an earlier try came."""
+        row = self.row
+        which = [row.key, row.kind, row.generation, row.seq, row.physical_name, row.token, row.created_at]
+        return digest([*which, str(self.action), row.protect, sorted(row.depends_on)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class DeletionPlan:
 
     @property
     def fingerprint(self) -> str:
-        return digest(self.to_json())
+        steps = [[step.identity, step.blocked] for step in self.deletions]
+        return digest([self.scope, steps, list(self.scopes), list(self.kept)])
 
 
 def plan_deletions(
@@ -89,7 +100,7 @@ def plan_deletions(
         why = f"replaced by a newer incarnation (generation {row.generation})" if row.former else reason
         why = (reasons or {}).get(row.key, why)
         action = Action.FORGET if _forgotten(row) else Action.DELETE
-        blocked = "it is protected" if row.protect and not row.former and action is Action.DELETE else ""
+        blocked = PROTECTED if row.protect and not row.former and action is Action.DELETE else ""
         doomed[row.key] = Deletion(row, why, action, blocked)
     current = {row.address: row for row in everything if not row.former}
     for key, step in list(doomed.items()):
@@ -107,6 +118,20 @@ def plan_deletions(
     survivors = {row.scope for row in everything if row.key not in doomed}
     survivors |= {step.row.scope for step in doomed.values() if step.blocked}
     return DeletionPlan(scope, waves, tuple(_emptied(scopes, survivors, alive_scopes)), notes, tuple(sorted(kept)))
+
+
+def block(plan: DeletionPlan, obstacle: Callable[[ResourceState], str]) -> DeletionPlan:
+    """The same plan where what `obstacle` names stands in the way: of deletions that nothing else blocks."""
+
+    def looked_at(step: Deletion) -> Deletion:
+        free = step.action is Action.DELETE and not step.blocked
+        why = obstacle(step.row) if free else ""
+        return replace(step, blocked=why) if why else step
+
+    waves = tuple(tuple(looked_at(step) for step in wave) for wave in plan.waves)
+    stay = {step.row.scope for wave in waves for step in wave if step.blocked}
+    scopes = tuple(path for path in plan.scopes if not any(_holds(path, each) for each in stay))
+    return replace(plan, waves=waves, scopes=scopes)
 
 
 def plan_cleanup(fold: Fold, scope: str) -> DeletionPlan:
@@ -165,7 +190,7 @@ def _successor_missing(now: ResourceState | None, doomed: dict[str, Deletion]) -
         return ""
     if now.key in doomed:
         return doomed[now.key].blocked
-    return "" if now.status is Status.READY else "its replacement did not finish"
+    return "" if now.status is Status.READY else UNFINISHED
 
 
 def _forgotten(row: ResourceState) -> bool:
