@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine.calls import Stopped, describe, retrying, transient
-from alchemy.engine.deletion import delete_row, look, refuse_loss
+from alchemy.engine.deletion import delete_row, look, make_room, refuse_loss
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
@@ -181,10 +181,8 @@ class _Work:
 
     async def _refuse_taken(self, row: ResourceState) -> None:
         """What has an explicit name before our intent is somebody's; after it nobody could tell."""
+        await make_room(self.run, row, self.own_name, self.options)
         as_made = type(self.resource).restore(row)
-        other = self.run.names.setdefault((row.kind, self.own_name), row.address) if self.own_name else row.address
-        if other != row.address:
-            raise Refused(f"{row.physical_name} is the name of {other} already", hint="choose another name")
         if self.own_name and await self._try(lambda _: call(self.run, as_made.read, row), row) is not None:
             raise Refused(
                 f"{row.physical_name} exists already and was not made by this resource",
@@ -236,6 +234,8 @@ class _Work:
 
     async def _update(self, stored: ResourceState, as_before: ResourceState, action: str) -> dict[str, Any]:
         """`stored` is the row now; `as_before` what the object is believed to be."""
+        if self.own_name not in ("", stored.physical_name):
+            await make_room(self.run, replace(stored, physical_name=self.own_name), self.own_name, self.options)
         half_done = stored.pending if stored.status is Status.UPDATING else None
         reverted = half_done is not None and stored.props_hash == self.wish.props_hash
         before = type(self.resource).restore(as_before, half_done if reverted else None)

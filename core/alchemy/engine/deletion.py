@@ -10,12 +10,12 @@ from typing import Any
 
 from alchemy.engine import kinds
 from alchemy.engine.calls import Stopped, describe, retrying
+from alchemy.engine.names import Unclear, claim_name, is_of_another, marked, others_named
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
 from alchemy.errors import Ambiguous, CloudError, Fenced, Refused, StorageFailed
 from alchemy.model.canonical import normalise
 from alchemy.model.events import ChangeStarted
-from alchemy.model.naming import ownership_mark
 from alchemy.model.records import Drop, Op, Put
 from alchemy.model.text import safe_text
 from alchemy.model.values import Action, ResourceState, Status
@@ -39,6 +39,12 @@ def refuse_loss(row: ResourceState, next_name: str, reason: str) -> None:
             f"{row.address} would be replaced ({reason}), but it is {why}",
             hint="undo the change, or pass allow_data_loss=True",
         )
+
+
+async def make_room(run: Run, row: ResourceState, wished: str, options: Options) -> None:
+    """Before an object gets the physical name of `row`: an old incarnation that still has it goes first."""
+    for former in claim_name(run, row, wished):
+        await delete_row(run, former, options, reason=f"{row.physical_name} has to be free first")
 
 
 def forget_row(run: Run, row: ResourceState) -> None:
@@ -80,11 +86,6 @@ async def look_again(run: Run, instance: Resource, row: ResourceState) -> Any:
     return await call(run, type(instance).restore(unseen).read, unseen)
 
 
-def marked(run: Run, row: ResourceState) -> bool:
-    """The physical name was made by this stage for this incarnation."""
-    return row.physical_name.endswith(f"-{ownership_mark(run.ledger.fold.lineage, row.address, row.generation)}")
-
-
 async def delete_row(
     run: Run, row: ResourceState, options: Options, *, reason: str, stored: ResourceState | None = None
 ) -> None:
@@ -100,8 +101,9 @@ async def delete_row(
         run.claim_target()
     clock = run.ledger.store.clock
     started = clock.elapsed()
-    unsure = row.status is not Status.READY or not row.outputs or row.verify
     current = stored or row
+    shared = bool(others_named(run, current))
+    unsure = shared or row.status is not Status.READY or not row.outputs or row.verify
     intent = replace(current, status=Status.DELETING, error="", run=run.ledger.run, updated_at=clock.now())
     if run.session.calls.stopping.is_set():
         raise Stopped
@@ -121,6 +123,8 @@ async def delete_row(
             if found is None:
                 return
             if hasattr(found, "items"):
+                if shared and is_of_another(run, instance, current, dict(found)):
+                    return
                 instance.__dict__["outputs"] = {**row.outputs, **normalise(dict(found))}
         try:
             await call(run, instance.delete, row)
@@ -137,6 +141,9 @@ async def delete_row(
             worth=_worth_another_try,
             announce=run.retry(row.address, options.max_retries),
         )
+    except Unclear as error:
+        run.ledger.record([Put(replace(current, error=str(error)))])
+        raise Blocked(str(error)) from error
     except Exception as error:
         if not isinstance(error, Stopped):
             failed = replace(intent, error=describe(error), updated_at=clock.now())
@@ -153,5 +160,5 @@ def _worth_another_try(error: BaseException) -> bool:
     """Deletes are repeated whatever went wrong, except where the program itself is wrong or access is refused."""
     if isinstance(error, CloudError):
         return error.transient or error.status == 409
-    hopeless = TypeError | AttributeError | NameError | Fenced | StorageFailed | Refused | Ambiguous
+    hopeless = TypeError | AttributeError | NameError | Fenced | StorageFailed | Refused | Ambiguous | Unclear
     return not isinstance(error, hopeless)

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine.calls import retrying, transient
-from alchemy.engine.deletion import look_again, marked
+from alchemy.engine.deletion import look_again
+from alchemy.engine.names import marked
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, call
