@@ -115,7 +115,7 @@ class Server:
             self._loop.run_forever()
             server.close()
             self._loop.run_until_complete(asyncio.sleep(0))
-            while tasks := asyncio.all_tasks(self._loop):  # also of who was accepted a moment ago, and is in no list yet
+            while tasks := asyncio.all_tasks(self._loop):  # also of who was accepted just now, and is in no list yet
                 for task in tasks:
                     task.cancel()
                 self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
