@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from alchemy.errors import UsageError
+from alchemy.errors import AlchemyError, UsageError
 from alchemy.model.text import safe_text
+from alchemy.model.values import ResourceState
 
 if TYPE_CHECKING:
     from alchemy.engine.resource import Resource
@@ -50,6 +51,36 @@ def find(kind: str) -> type[Resource] | None:
     if kind not in _kinds:
         _missed.add(kind)  # a program is not executed once for each of its rows
     return _kinds.get(kind)
+
+
+def unloaded(row: ResourceState) -> str:
+    """Why nothing here can delete this row's object, and how that changes; "" when its kind is loaded.
+
+    One sentence for everybody who meets such a row.
+    """
+    try:
+        if find(row.kind) is not None:
+            return ""
+    except AlchemyError as error:
+        return safe_text(f"the kind {row.kind} cannot be loaded: {error.message}: {error.hint}", 500)
+    where = f" (defined in {safe_text(row.module, 80)})" if row.module else ""
+    return (
+        f"no loaded class for the kind {safe_text(row.kind, 80)}{where}: "
+        "name its module in [tool.alchemy] kinds, or run the program's own destroy"
+    )
+
+
+def obstacle() -> Callable[[ResourceState], str]:
+    """`unloaded`, asking once for each kind: what cannot be loaded is not tried again for each of its rows."""
+    asked: dict[tuple[str, str], str] = {}
+
+    def answer(row: ResourceState) -> str:
+        which = (row.kind, row.module)
+        if which not in asked:
+            asked[which] = unloaded(row)
+        return asked[which]
+
+    return answer
 
 
 def known() -> tuple[str, ...]:

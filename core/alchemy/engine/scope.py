@@ -117,6 +117,7 @@ class Scope:
         if other:
             text = f"{resource.id!a} and {other!a} look alike: give one another id if that is not meant"
             self.run_state.emit(Noted(str(self.path), text, "warning"))
+        self.session.secrets.admit_declared(self.path, resource)
         resource.__dict__["scope_path"] = str(self.path)
         deployment = Deployment(resource, self)
         self.members.declared[resource.id] = deployment
@@ -279,7 +280,8 @@ class Scope:
 
     async def _close(self, outcome: str, *, complete: bool = True) -> None:
         ended = complete and outcome != "interrupted"
-        declared = self.run_state.declared(done=outcome == "done") if ended else {"complete": False}
+        restated = self.run_state.restated or {"complete": False}
+        declared = self.run_state.declared(done=outcome == "done") if ended else restated
         self.closed = True
         try:
             await self.run_state.close(outcome, declared)

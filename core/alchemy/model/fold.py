@@ -70,7 +70,7 @@ class Fold:
     def _note_declared(self, said: dict[str, Any], seq: int) -> None:
         """A complete deploy says it all; one that failed, only what is left of failed ones before it."""
         if said.get("complete"):
-            self.declared = {**said, "seq": seq}
+            self.declared = {**said, "seq": seq, **({"leftovers_seq": seq} if "leftovers" in said else {})}
         elif "leftovers" in said:
             known = self.declared or {"complete": False, "orphans": [], "seq": seq}
             self.declared = {**known, "leftovers": said["leftovers"], "leftovers_seq": seq}
@@ -132,6 +132,16 @@ class Fold:
         stamp = self.stamps.get(address)
         left = self.declared.get("leftovers", ())
         return stamp is not None and address in left and stamp.seq < self.declared["leftovers_seq"]
+
+    def left_behind(self) -> dict[str, Any]:
+        """What the newest deploys left, as a release says it: for a run that wrote such rows and declared none."""
+        known = self.declared
+        left = {"leftovers": [a for a in known["leftovers"] if self.leftover(a)]} if "leftovers" in known else {}
+        if not known.get("complete"):
+            return {"complete": False, **left}
+        orphans = [address for address in known["orphans"] if self.orphaned(address)]
+        more = {name: value for name, value in known.items() if name not in ("seq", "leftovers_seq")}
+        return {**more, "orphans": orphans, **left}
 
     def undeclared(self, alive: set[str]) -> list[str]:
         """What a deploy that declared `alive` and failed finds left of earlier ones: see `leftover`."""
