@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 RECONCILE = 30.0  # seconds between full looks; longer where one takes more than 2% of that
+LOOKS = 15  # and not before so many others
 ROOT = 0.2  # seconds between two looks at whether the root exists and is the same directory
 AFTER = 0.35  # seconds after an event to look once more: what a burst wrote before its directory was watched
 GAP = 0.2  # seconds between two looks, at least: a storm of writes costs five repaints a second
@@ -90,7 +91,7 @@ class Watcher:
                     self.on_error(error)
                 self._broken = True
             if full:
-                next_full = began + max(RECONCILE, 50 * (time.monotonic() - began))
+                next_full = began + max(RECONCILE, LOOKS * self.source.pace, 50 * (time.monotonic() - began))
             self.looks += 1
             if paths != self._paths:
                 self._paths = paths

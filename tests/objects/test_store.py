@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -190,13 +192,63 @@ def test_an_application_without_a_journal_costs_nothing_of_its_own_to_look_at(bu
     for _ in range(3):
         clock.move(workspace.pace)
         before = len(bucket.reads(store))
-        workspace.refresh()
+        workspace.refresh(full=True)
         asked = bucket.reads(store)[before:]
         own = [read for read in asked if read.endswith(("team/my-app/", "my-app/journal/", "my-app/snapshots/"))]
         assert [read for read in own if "prod" not in read] == ["folders team/my-app/"], "the list of scopes"
     clock.move(workspace.pace)
     run(bucket.store(), "b", path=ScopePath.parse("my-app"), kind=ScopeKind.APPLICATION)
     assert "my-app/b" in workspace.refresh().resources
+
+
+def test_looking_at_stages_in_which_nothing_happens_is_one_request(tmp_path: Path) -> None:
+    with Server() as server:
+        settings = BucketSettings(
+            endpoint=server.endpoint, bucket="state", access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET_ACCESS_KEY
+        )
+        for name in ("prod", "dev", "qa"):
+            run(bucket_store(settings, tmp_path, os.urandom(16).hex()), "a", path=ScopePath.parse(f"my-app/{name}"))
+        clock = ManualClock()
+        workspace = Workspace(bucket_store(settings, tmp_path, clock=clock))
+        view = workspace.refresh()
+        for _ in range(3):
+            clock.move(workspace.pace)
+            before = Counter(server.counts())
+            assert workspace.refresh() is view
+            assert Counter(server.counts()) - before == {"LIST": 1}
+        run(bucket_store(settings, tmp_path, os.urandom(16).hex()), "a", "b")
+        assert "my-app/prod/b" in workspace.refresh().resources, "it came and went between two looks"
+
+
+def test_a_look_sees_whatever_took_a_lock_since_and_a_full_one_everything(bucket: Bucket) -> None:
+    run(bucket.store(), "a")
+    clock = ManualClock()
+    workspace = Workspace(bucket.store(clock=clock))
+    assert set(workspace.refresh().scopes) == {"my-app", "my-app/prod"}
+
+    clock.move(0.5)  # what is known of scopes is fresh
+    run(bucket.store(), "a", path=ScopePath.parse("my-app/dev"))
+    assert "my-app/dev/a" in workspace.refresh().resources, "another stage"
+    run(bucket.store(), "b", path=ScopePath.parse("my-app"), kind=ScopeKind.APPLICATION)
+    assert "my-app/b" in workspace.refresh().resources, "the application itself"
+
+    async def scene() -> None:
+        ledger = await open_ledger(bucket.store())
+        assert "my-app/prod" in workspace.refresh().active
+        for id in "cd":
+            await ledger.intend([intent(PROD, id)])
+            assert f"my-app/prod/{id}" in workspace.refresh().resources, "a run that goes on, without another lock"
+        end(ledger)
+        assert not workspace.refresh().active
+        unlocked = await Ledger.open(
+            bucket.store(), PROD, ScopeKind.STAGE, purpose="deploy", timeout=0.0, locking=False
+        )
+        await unlocked.intend([intent(PROD, "e")])
+        end(unlocked)
+
+    asyncio.run(scene())
+    workspace.refresh()
+    assert "my-app/prod/e" in workspace.refresh(full=True).resources, "a run that took no lock"
 
 
 def test_opening_costs_no_more_after_a_hundred_runs(bucket: Bucket) -> None:

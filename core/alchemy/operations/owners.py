@@ -52,6 +52,11 @@ class Owner:
         """There is something to show."""
         return bool(self.scopes) or bool(self.problem)
 
+    @property
+    def restless(self) -> bool:
+        """It changes by itself, or was never looked at."""
+        return self._built is None or bool(self.problem) or self.active is not None or self.lock.hold is not None
+
     def refresh(self, *, full: bool) -> bool:
         """True when anything that is shown changed."""
         self.has_journal = self._store.has_journal(self.path)

@@ -17,6 +17,7 @@ from alchemy.operations import backups, history
 from alchemy.operations.history import Follow
 from alchemy.operations.owners import Owner
 from alchemy.operations.shapes import BackupInfo, Health, ResourceNode, ScopeNode, View
+from alchemy.store.activity import Activity, touches
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from alchemy.store.store import Store
@@ -44,6 +45,7 @@ class Workspace:
         self._owners: dict[str, Owner] = {}
         self._view = View(0, self.store.place)
         self._locks: tuple[LockView, ...] = ()
+        self._seen: Activity | None = None  # as of the last look
 
     @property
     def root(self) -> Path:
@@ -56,15 +58,23 @@ class Workspace:
         return PACE_REMOTE if self.store.remote else PACE
 
     def refresh(self, *, full: bool = False) -> View:
-        """Reads what changed; the same View object when nothing did. `full` also looks at every view on disk."""
-        changed = self._discover()
+        """Reads what changed; the same View object when nothing did.
+
+        `full` also looks at every view on disk, and in a bucket at journals in whose scope no lock was taken since.
+        """
+        before, self._seen = self._seen, None  # a look that fails is followed by one at everything
+        seen = self.store.activity()
+        moved = seen.since(before) if seen and before and not full else None  # None: who knows
+        changed = self._discover() if moved is None or moved else False
         for owner in self._owners.values():
-            changed = owner.refresh(full=full) or changed
+            if moved is None or owner.restless or touches(moved, owner.path):
+                changed = owner.refresh(full=full) or changed
         locks = self._all_locks()
         if _marks(locks) != _marks(self._locks):
             self._locks, changed = locks, True
         if changed or not self._view.version:
             self._view = self._assemble()
+        self._seen = seen
         return self._view
 
     def _all_locks(self) -> tuple[LockView, ...]:

@@ -22,6 +22,7 @@ from alchemy.store.clock import Clock
 
 if TYPE_CHECKING:
     from alchemy.errors import AlchemyError
+    from alchemy.store.activity import Activity
     from alchemy.store.beginnings import Beginning, Salvaged
     from alchemy.store.journal import Journal
     from alchemy.store.viewwatch import ViewWatch
@@ -186,6 +187,10 @@ class Store(ABC):
     @abstractmethod
     def lock_views(self) -> list[LockView]:
         """Every lock somebody holds or left behind: live ones first, then by path."""
+
+    def activity(self) -> Activity | None:
+        """To be compared with a later one, before everything is looked at again; None where looking costs nothing."""
+        return None
 
     def view_watch(self, path: ScopePath | str) -> ViewWatch | None:
         """The `state.json` files of a journal's rows; None where there are none."""

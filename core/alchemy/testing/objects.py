@@ -57,7 +57,8 @@ class MemoryObjects:
         low = after.encode()
         with self._lock:
             self.requests["list"] += 1
-            found = [Listed(key, len(body)) for key, body in self._bodies.items() if key.startswith(prefix)]
+            bodies = [(key, body) for key, body in self._bodies.items() if key.startswith(prefix)]
+        found = [Listed(key, len(body), _etag(body)) for key, body in bodies]
         return sorted((item for item in found if item.key.encode() > low), key=lambda item: item.key.encode())
 
     def folders(self, prefix: str) -> Sequence[str]:

@@ -82,7 +82,7 @@ class Bucket:
             import obstore
 
             found = obstore.list(self._client(), folder or None, offset=after or None).collect()
-            return [Listed(meta["path"], meta["size"]) for meta in found]
+            return [Listed(meta["path"], meta["size"], meta["e_tag"] or "") for meta in found]
 
         found = self._read(f"listing {prefix or 'it'}", ask)
         low = after.encode()

@@ -9,7 +9,7 @@ Keys are whole: the prefix of the project is part of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -39,10 +39,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object's name and its size in bytes."""
+    """An object's name and its size in bytes. `etag`: to see by that it was written again; "" when that is not told."""
 
     key: str
     size: int
+    etag: str = field(default="", compare=False)
 
 
 class Objects(Protocol):

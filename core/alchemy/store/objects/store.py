@@ -18,6 +18,7 @@ from alchemy.model.locks import LockView
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Record
 from alchemy.model.values import Holder, ScopeKind
+from alchemy.store.activity import Activity
 from alchemy.store.beginnings import Beginning, Salvaged
 from alchemy.store.clock import Clock
 from alchemy.store.journal import Journal
@@ -75,6 +76,7 @@ class ObjectStore(Beside):
         self._journals: dict[ScopePath, Journal] = {}
         self._opened: dict[ScopePath, Fold] = {}
         self._runs: dict[str, RunIndex] = {}
+        self._activity: Activity | None = None  # as it was seen last
         given = (self.keys, self.clock)
         self._scopes = Scopes(objects, *given, self.limits, self._opened)
         self._verdicts = seen = Verdicts(
@@ -212,6 +214,12 @@ class ObjectStore(Beside):
 
     def lock_views(self) -> list[LockView]:
         return self._verdicts.views()
+
+    def activity(self) -> Activity | None:
+        before, self._activity = self._activity, self._verdicts.activity()
+        if before is None or self._activity.since(before):
+            self._scopes.changed()
+        return self._activity
 
     # -- scopes as names ----------------------------------------------------------------------------------------
 

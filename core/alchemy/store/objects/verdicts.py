@@ -14,6 +14,7 @@ from alchemy.errors import AlchemyError, InvalidName
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import Holder
+from alchemy.store.activity import Activity
 from alchemy.store.clock import Clock
 from alchemy.store.holders import age
 from alchemy.store.identity import host, user
@@ -56,13 +57,18 @@ class Verdicts:
 
     def busy(self) -> dict[str, str]:
         """Every lock somebody has or waits for: {path: key}."""
-        now = self.clock.elapsed()
-        if self._listed is None or not 0 <= now - self._listed < FRESH:
-            listed = self.objects.list(self.keys.locks)
-            self._busy = {self.keys.locked(item.key): item.key for item in listed if not is_free(item)}
-            self._busy.pop("", None)
-            self._listed = now
+        if self._listed is None or not 0 <= self.clock.elapsed() - self._listed < FRESH:
+            self.activity()
         return self._busy
+
+    def activity(self) -> Activity:
+        """Listed now."""
+        now = self.clock.elapsed()
+        listed = {self.keys.locked(item.key): item for item in self.objects.list(self.keys.locks)}
+        listed.pop("", None)
+        self._busy = {path: item.key for path, item in listed.items() if not is_free(item)}
+        self._listed = now
+        return Activity({path: item.etag if is_free(item) else "" for path, item in listed.items()})
 
     def view(self, path: str) -> LockView:
         """The verdict on one path."""
