@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnknownKind,
         UsageError,
     )
+    from alchemy.model.secrets import Secret
     from alchemy.model.values import ResourceState, ScopeState
     from alchemy.operations.states import StateManager
     from alchemy.program import alchemy
@@ -46,6 +47,7 @@ _HOME = {
     "Context": "engine.context",
     "Scope": "engine.scope",
     "Report": "engine.finalize",
+    "Secret": "model.secrets",
     "StateManager": "operations.states",
     "ResourceState": "model.values",
     "ScopeState": "model.values",
@@ -80,6 +82,7 @@ __all__ = [
     "RunFailed",
     "Scope",
     "ScopeState",
+    "Secret",
     "StateInvalid",
     "StateManager",
     "StorageFailed",

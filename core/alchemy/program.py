@@ -1,4 +1,4 @@
-"""What a user's program calls: `alchemy(...)`, `alchemy.run`, `alchemy.test`, `alchemy.destroy`.
+"""What a user's program calls: `alchemy(...)`, `alchemy.run`, `alchemy.test`, `alchemy.destroy`, `alchemy.secret`.
 
 Each returns something that can be awaited and entered. The command line sets phase, stage and options through
 `settings.invocation`; running a program with python does the same with the defaults.
@@ -14,6 +14,7 @@ from typing import Any
 
 from alchemy import wiring
 from alchemy.engine import kinds
+from alchemy.engine.agreement import Terms
 from alchemy.engine.blocks import Function, Opening, nested
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report
@@ -21,14 +22,33 @@ from alchemy.engine.scope import Scope, current_scope, open_scope
 from alchemy.engine.session import Listener, Session
 from alchemy.errors import ProgramImported, UsageError
 from alchemy.model.paths import ScopePath, check_name
+from alchemy.model.secrets import Secret
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
 from alchemy.settings import PHASES, Invocation, Options, base_options, find_project, invocation
 from alchemy.store.place import find_store
 
 
+class SecretMaker:
+    """`alchemy.secret`."""
+
+    def __call__(self, value: Any) -> Secret:
+        """A text, or anything with a JSON form, that is sealed in the state and shown nowhere."""
+        return Secret(value)
+
+    def env(self, name: str) -> Secret:
+        """From an environment variable; UsageError when it is not set."""
+        value = os.environ.get(name)
+        if not value:
+            why = "is not set" if value is None else "is empty"
+            raise UsageError(f"alchemy.secret.env: {safe_text(name, 80)} {why}", hint=f"set it: export {name}=…")
+        return Secret(value)
+
+
 class Alchemy:
     """The one public object, `alchemy`."""
+
+    secret = SecretMaker()
 
     def __call__(
         self,
@@ -42,7 +62,7 @@ class Alchemy:
     ) -> Opening:
         """Opens an application, or with `stage` one of its stages. Options: docs/architecture.md, `Options`.
 
-        `password` will seal secrets; nothing is sealed yet, and it is stored nowhere.
+        `password` seals secrets; without it ALCHEMY_PASSWORD does. It is stored nowhere.
         """
 
         async def opened() -> Scope:
@@ -64,6 +84,7 @@ class Alchemy:
                 path, kind = path.child(wanted), ScopeKind.STAGE
             # A program that only reads something else never comes to deploy or destroy it.
             session, given = _session(state_dir, chosen if chosen == "read" else asked.phase or chosen, options)
+            session.secrets.give(path.app, password)
             return await _open(session, path, kind, given)
 
         return Opening(opened)
@@ -80,6 +101,7 @@ class Alchemy:
         prefix: str = "test",
         app: str | None = None,
         auto_cleanup: bool = True,
+        password: str | None = None,
         state_dir: str | Path | None = None,
         **options: Any,
     ) -> Opening:
@@ -99,6 +121,7 @@ class Alchemy:
             check_name(stem, "test prefix")
             full = ScopePath((*path.parts, "test", stem + ending))
             session, given = _session(state_dir, invocation.get().phase or "up", options)
+            session.secrets.give(full.app, password)
             scope = await _open(session, full, ScopeKind.TEST, given, purpose="test")
             scope.test_cleanup = auto_cleanup
             return scope
@@ -138,7 +161,10 @@ def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) 
     if listener is None:
         # The command line's printer, by name: it lies above this layer, and only a program run with python needs it.
         listener = pkgutil.resolve_name("alchemy.cli.narration:attach_to_program")(given)
-    return Session(store, phase, given, wiring.connect, listener, words), given
+    connect = wiring.connect_to_look if phase == "plan" else wiring.connect
+    session = Session(store, phase, given, connect, listener, words)
+    session.terms = Terms(consent=asked.yes, agreed=asked.agreed)
+    return session, given
 
 
 async def _open(session: Session, path: ScopePath, kind: ScopeKind, given: Options, purpose: str = "") -> Scope:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine.calls import Stopped, describe, retrying, transient
-from alchemy.engine.deletion import delete_row, look, make_room, refuse_loss
+from alchemy.engine.deletion import delete_row, look, make_room
+from alchemy.engine.losing import refuse_loss
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
+from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
 from alchemy.engine.validation import check_props
 from alchemy.errors import Ambiguous, Refused
@@ -41,10 +43,11 @@ def _keep(run: Run, change: Change) -> dict[str, Any]:
         wish = change.desired
         row = replace(change.before, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain)
         row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)
+        row = replace(row, props=wish.props, props_hash=wish.props_hash)  # the same in other words
         run.before_change()
         run.ledger.record([Put(run.stamped(row), reason="declared again, or its flags or edges changed")])
     run.ended(change.address, change.kind, "keep", "done")
-    return dict(change.before.outputs)
+    return live_outputs(run, change.before)
 
 
 class _Work:
@@ -103,13 +106,12 @@ class _Work:
         wish = self.wish
         account = self.run.claim_target().account if type(self.resource).cloud else row.account
         row = replace(row, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain, account=account)
-        return self.run.stamped(
-            replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module),
-        )
+        return self.run.stamped(replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module))
 
     async def _intend(self, row: ResourceState, action: str, *also: Op) -> None:
         if self.run.session.calls.stopping.is_set():
             raise Stopped
+        self.run.session.terms.check_step(row.address, action)
         self.run.before_change()
         ops: list[Op] = [*also, *self._target_op()]
         ops.append(Put(row, "intent", action, self.change.reason))
@@ -126,7 +128,8 @@ class _Work:
     def _result(self, row: ResourceState, action: str, outputs: dict[str, Any]) -> dict[str, Any]:
         wish = self.wish
         name = self.own_name or row.physical_name  # an update may have renamed it
-        done = replace(row, status=Status.READY, outputs=outputs, error="", pending=None, physical_name=name)
+        kept = stored_outputs(self.run, self.resource, row, outputs)
+        done = replace(row, status=Status.READY, outputs=kept, error="", pending=None, physical_name=name)
         done = replace(done, props=wish.props, props_hash=wish.props_hash, verify=False)
         took = self.ledger.store.clock.elapsed() - self.started
         self.ledger.record([Put(self.run.stamped(done), "result", action, took=took)])
@@ -182,8 +185,10 @@ class _Work:
     async def _refuse_taken(self, row: ResourceState) -> None:
         """What has an explicit name before our intent is somebody's; after it nobody could tell."""
         await make_room(self.run, row, self.own_name, self.options)
-        as_made = type(self.resource).restore(row)
-        if self.own_name and await self._try(lambda _: call(self.run, as_made.read, row), row) is not None:
+        if not self.own_name:
+            return
+        as_made = restored(self.run, type(self.resource), row)
+        if await self._try(lambda _: call(self.run, as_made.read, row), row) is not None:
             raise Refused(
                 f"{row.physical_name} exists already and was not made by this resource",
                 hint="choose another name, or take it over with adopt=True",
@@ -216,10 +221,9 @@ class _Work:
         self.run.before_change()
         if row.props_hash == self.wish.props_hash or (not row.props_hash and not self.wish.updatable):
             return self._result(self._numbered(row), action, outputs)
-        props = (
-            row.props if row.props_hash else self.wish.props
-        )  # made with what nobody knows: nothing is replaced for it
-        made = replace(self._numbered(row), status=Status.READY, outputs=outputs, verify=False, props=props)
+        props = row.props if row.props_hash else self.wish.props  # made with what nobody knows: nothing is replaced
+        kept = stored_outputs(self.run, self.resource, row, outputs)
+        made = replace(self._numbered(row), status=Status.READY, outputs=kept, verify=False, props=props)
         made = self.run.stamped(made)
         self.ledger.record([Put(made, reason="found after an interrupted create")])
         following = decide(made, self.wish)
@@ -229,7 +233,7 @@ class _Work:
 
     async def _look(self, row: ResourceState) -> dict[str, Any] | None:
         """What the cloud has under this row's name or token; "absent" is believed after the kind's settle time."""
-        found = await look(self.run, type(self.resource).restore(row), row)
+        found = await look(self.run, restored(self.run, type(self.resource), row), row)
         return None if found is None else plain_outputs(self.resource, found)
 
     async def _update(self, stored: ResourceState, as_before: ResourceState, action: str) -> dict[str, Any]:
@@ -238,14 +242,14 @@ class _Work:
             await make_room(self.run, replace(stored, physical_name=self.own_name), self.own_name, self.options)
         half_done = stored.pending if stored.status is Status.UPDATING else None
         reverted = half_done is not None and stored.props_hash == self.wish.props_hash
-        before = type(self.resource).restore(as_before, half_done if reverted else None)
+        before = restored(self.run, type(self.resource), as_before, half_done if reverted else None)
         row = replace(self._with_wish(stored), status=Status.UPDATING, pending=self.wish.props, error="")
         await self._intend(row, action)
-        self.resource.__dict__["outputs"] = dict(stored.outputs)
+        self.resource.__dict__["outputs"] = outputs_before = live_outputs(self.run, stored)
 
         async def attempt(_: int) -> dict[str, Any]:
             given = await call(self.run, lambda ctx: self.resource.update(ctx, before), row)
-            return plain_outputs(self.resource, given, stored.outputs)
+            return plain_outputs(self.resource, given, outputs_before)
 
         try:
             outputs = await self._try(attempt, row)
@@ -262,7 +266,8 @@ class _Work:
         found = await self._try(lambda _: self._look(row), row)
         if found is None:
             return None
-        row = replace(row, outputs=found)
+        self.run.session.terms.check_step(row.address, str(Action.ADOPT))
+        row = replace(row, outputs=stored_outputs(self.run, self.resource, row, found))
         self.run.before_change()
         if not self.wish.updatable:
             self.ledger.record(self._target_op())
@@ -272,8 +277,7 @@ class _Work:
     async def _replace(self, before: ResourceState) -> dict[str, Any]:
         """A new incarnation beside the old one, which finalization deletes after everything has moved on."""
         action = str(Action.REPLACE)
-        if not self.resource.allow_data_loss:
-            refuse_loss(before, self.own_name, self.change.reason)
+        await refuse_loss(self.run, self.change, before, self.resource, self.options)
         if before.adopted and before.on_destroy != "delete" and not before.retain:
             before = replace(before, on_destroy="forget")
         row = self._numbered(self._new_row(before.generation + 1, Status.REPLACING))

@@ -12,12 +12,12 @@ from alchemy.engine import kinds
 from alchemy.engine.calls import Stopped, describe, retrying
 from alchemy.engine.names import Unclear, claim_name, is_of_another, marked, others_named
 from alchemy.engine.resource import Resource
+from alchemy.engine.secrets import restored
 from alchemy.engine.session import Run, call
 from alchemy.errors import Ambiguous, CloudError, Fenced, Refused, StorageFailed
 from alchemy.model.canonical import normalise
 from alchemy.model.events import ChangeStarted
 from alchemy.model.records import Drop, Op, Put
-from alchemy.model.text import safe_text
 from alchemy.model.values import Action, ResourceState, Status
 from alchemy.settings import Options
 
@@ -26,19 +26,6 @@ _LOOK_EVERY = 0.5  # seconds
 
 class Blocked(Exception):
     """The step cannot be done as things are; the row is kept."""
-
-
-def refuse_loss(row: ResourceState, next_name: str, reason: str) -> None:
-    """Replacing deletes the old object in the end: not what is protected, kept, or not ours to delete."""
-    why = "protected" if row.protect else "kept" if row.kept else ""
-    foreign = row.adopted or row.retain or row.on_destroy == "forget"
-    if not why and foreign and row.on_destroy != "delete" and next_name == row.physical_name:
-        why = "not ours to delete, and its name has to be free first"
-    if why:
-        raise Refused(
-            f"{row.address} would be replaced ({reason}), but it is {why}",
-            hint="undo the change, or pass allow_data_loss=True",
-        )
 
 
 async def make_room(run: Run, row: ResourceState, wished: str, options: Options) -> None:
@@ -83,20 +70,17 @@ async def look_again(run: Run, instance: Resource, row: ResourceState) -> Any:
     if found is not None or not row.outputs or not marked(run, row):
         return found
     unseen = replace(row, outputs={})
-    return await call(run, type(instance).restore(unseen).read, unseen)
+    return await call(run, restored(run, type(instance), unseen).read, unseen)
 
 
 async def delete_row(
     run: Run, row: ResourceState, options: Options, *, reason: str, stored: ResourceState | None = None
 ) -> None:
     """Intent, call with retries, drop. `stored`: the row as it stands in the ledger when it differs from `row`."""
-    cls = kinds.find(row.kind)
+    obstacle = kinds.unloaded(row)
+    cls = kinds.find(row.kind) if not obstacle else None
     if cls is None:
-        where = f" (defined in {safe_text(row.module, 80)})" if row.module else ""
-        raise Blocked(
-            f"no loaded class for the kind {safe_text(row.kind, 80)}{where}: "
-            "name its module in [tool.alchemy] kinds, or run the program's own destroy"
-        )
+        raise Blocked(obstacle)
     if cls.cloud:
         run.claim_target()
     clock = run.ledger.store.clock
@@ -110,7 +94,7 @@ async def delete_row(
     run.before_change()
     run.emit(ChangeStarted(row.address, row.kind, str(Action.DELETE), reason))
     await run.ledger.intend([Put(intent, "intent", str(Action.DELETE), reason)])
-    instance = cls.restore(row)
+    instance = restored(run, cls, row)
     if run.delete_timeout is not None:
         row = replace(row, timeout=run.delete_timeout)
 
@@ -125,7 +109,7 @@ async def delete_row(
             if hasattr(found, "items"):
                 if shared and is_of_another(run, instance, current, dict(found)):
                     return
-                instance.__dict__["outputs"] = {**row.outputs, **normalise(dict(found))}
+                instance.__dict__["outputs"] = {**instance.outputs, **normalise(dict(found))}
         try:
             await call(run, instance.delete, row)
         except CloudError as error:

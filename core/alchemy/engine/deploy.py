@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import apply
-from alchemy.engine.calls import Stopped, describe
-from alchemy.engine.deletion import refuse_loss
+from alchemy.engine.calls import Stopped, describe, hint_of
+from alchemy.engine.foresight import foresee
 from alchemy.engine.outputs import Unknown
-from alchemy.engine.props import Resolved, handles_in, resolve
+from alchemy.engine.props import Resolved, defaults_of, handles_in, resolve
 from alchemy.engine.resource import Resource
+from alchemy.engine.secrets import RingNeeded, RowSealing, live_outputs
 from alchemy.engine.signals import halt
 from alchemy.engine.verifying import verify
-from alchemy.errors import AlchemyError, Ambiguous, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
-from alchemy.model.canonical import digest, normalise
+from alchemy.errors import Ambiguous, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
 from alchemy.model.changes import Change, decide, unverified
+from alchemy.model.masking import hash_props, is_sealed
 from alchemy.model.records import Put
 from alchemy.model.values import Action, Desired, Status
 
@@ -72,8 +73,8 @@ class Deployment:
         if outcome.state == "skipped":
             raise ResourceFailed(address, f"{address} was skipped: {outcome.root} failed")
         assert outcome.error is not None
-        hint = outcome.error.hint if isinstance(outcome.error, AlchemyError) else ""
-        raise ResourceFailed(address, f"{address}: {describe(outcome.error)}", hint=hint) from outcome.error
+        why = f"{address}: {describe(outcome.error)}"
+        raise ResourceFailed(address, why, hint=hint_of(outcome.error)) from outcome.error
 
     async def _settle(self) -> Outcome:
         resource = self.resource
@@ -92,7 +93,8 @@ class Deployment:
         action = outcome.action or (str(self.change.action) if self.change else "create")
         if outcome.state == "failed":
             assert outcome.error is not None
-            self.run.ended(resource.address, resource.kind, action, "failed", error=describe(outcome.error))
+            why, hint = describe(outcome.error), hint_of(outcome.error)
+            self.run.ended(resource.address, resource.kind, action, "failed", error=why, hint=hint)
         elif outcome.state == "skipped":
             self.run.ended(resource.address, resource.kind, action, "skipped", error=f"{outcome.root} failed")
         return outcome
@@ -121,16 +123,17 @@ class Deployment:
             raise Stopped
         if scope.phase == "read":
             return self._read()
-        desired = self._desired(wanted)
+        desired = await self._wish(wanted)
         row = self.run.ledger.row(resource.address)
         self.change = change = decide(row, desired)
         if row is not None and scope.phase == "up" and unverified(row) and row.kind == desired.kind:
             row, missing = await verify(self.run, row, resource, desired, scope.options)
             self.change = change = decide(row, desired, missing=missing)
+        if scope.phase == "plan":
+            self.change = change = await foresee(self.run, change, resource, scope.options)
+        self.run.session.terms.check_change(change)
         self.run.plan(change)
         if scope.phase != "up":
-            if scope.phase == "plan":
-                self._refuse_loss(change, desired)
             self._imagine(change)
             return Outcome("done", action=str(change.action))
         outputs = await apply.carry_out(self.run, change, resource, scope.options)
@@ -149,17 +152,8 @@ class Deployment:
                 f"{self.resource.address} {what}",
                 hint=f"deploy first: `alchemy deploy`; `alchemy scope inspect {self.scope.path}` shows what is there",
             )
-        self.known(dict(row.outputs))
+        self.known(live_outputs(self.run, row))
         return Outcome("done", action="keep")
-
-    def _refuse_loss(self, change: Change, desired: Desired) -> None:
-        """A plan fails where the deploy would: a replacement that it refuses. One that is under way goes on."""
-        before = change.before
-        if before is None or change.action is not Action.REPLACE or self.resource.allow_data_loss:
-            return
-        if not (change.resume and before.status is Status.REPLACING):
-            name = desired.props.get("name")
-            refuse_loss(before, name if isinstance(name, str) else "", change.reason)
 
     def _imagine(self, change: Change) -> None:
         """While planning: outputs stay known where nothing recreates the object."""
@@ -169,10 +163,21 @@ class Deployment:
             and change.action in (Action.KEEP, Action.UPDATE)
             and before.status is not Status.CREATING
         ):
-            self.known(dict(before.outputs))
+            self.known(live_outputs(self.run, before))
             return
         names = [name for name, declared in resource._fields.items() if declared.is_output]
         resource.__dict__["outputs"] = {name: Unknown.of(resource.address, name) for name in names}
+
+    async def _wish(self, wanted: dict[str, Any]) -> Desired:
+        """With a key at hand when one is needed: by a secret among the props, or by what the kind puts out."""
+        secrets, app = self.run.session.secrets, self.run.ledger.path.app
+        if self.scope.phase == "up" and any(f.secret and f.is_output for f in self.resource._fields.values()):
+            await secrets.open(app, create=True)
+        try:
+            return self._desired(wanted)
+        except RingNeeded:
+            await secrets.open(app, create=True)
+            return self._desired(wanted)
 
     def _desired(self, wanted: dict[str, Any]) -> Desired:
         """The wish with every reference resolved; the instance's own props become the live values."""
@@ -180,24 +185,40 @@ class Deployment:
         stored: dict[str, Any] = {}
         sources: set[str] = {handle.address for handle in resource.depends_on}
         unknown: set[str] = set()
+        assumed: set[str] = set()
+        uncompared: set[str] = set()
+        before = self.run.ledger.row(resource.address)
+
+        def resolved_at(name: str, value: Any, secret: bool) -> Resolved:
+            sealing = RowSealing(self.run, resource.address, before)
+            where = f"{resource.address}.{name.lstrip('$')}"
+            found = resolve(value, self.run.session.index, where, f"/props/{name}", sealing, secret)
+            if sealing.uncompared and scope.phase == "plan":
+                uncompared.add(name)
+            return found
+
         for name, value in wanted.items():
-            resolved: Resolved = resolve(value, self.run.session.index, f"{resource.address}.{name}")
+            resolved = resolved_at(name, value, resource._fields[name].secret)
+            if name == "name" and is_sealed(resolved.stored):
+                raise UsageError(f"{resource.address}: a name cannot be a secret", hint="it is shown everywhere")
             resource.__dict__[name] = resolved.live
             stored[name] = resolved.stored
             sources |= resolved.sources
             if resolved.unknown:
                 unknown.add(name)
+            elif resolved.sources & self.run.session.terms.changing:
+                assumed.add(name)
         # Destroying needs no file that the props point at: it may be gone already.
-        inputs = {} if scope.phase == "destroy" else normalise(resource.inputs(), f"{resource.address}.inputs")
+        inputs = {} if scope.phase == "destroy" else resource.inputs()
         if inputs:
-            stored["$inputs"] = inputs
+            stored["$inputs"] = resolved_at("$inputs", inputs, False).stored
         timeout = scope.options.timeout if resource.timeout is None else float(resource.timeout)
         cls = type(resource)
         return Desired(
             address=resource.address,
             kind=resource.kind,
             props=stored,
-            props_hash=digest(stored, 32),
+            props_hash=hash_props(stored),
             depends_on=tuple(sorted(sources - {resource.address})),
             adopt=scope.options.adopt if resource.adopt is None else resource.adopt,
             protect=resource.protect,
@@ -208,6 +229,9 @@ class Deployment:
             fixed=frozenset(name for name, declared in cls._fields.items() if declared.fixed),
             updatable=cls.update is not Resource.update,
             unknown=frozenset(unknown),
+            assumed=frozenset(assumed),
+            defaults=defaults_of(cls),
+            uncompared=frozenset(uncompared),
         )
 
 

@@ -7,10 +7,11 @@ import os
 import sys
 from typing import Any
 
+from alchemy.engine.calls import describe
 from alchemy.engine.scope import Scope
 from alchemy.engine.session import Run, Session, different_target, held_in_process, open_sessions
 from alchemy.engine.signals import interrupts
-from alchemy.errors import AlchemyError, InvalidName, StorageFailed, UsageError
+from alchemy.errors import AlchemyError, InvalidName, Refused, StorageFailed, UsageError
 from alchemy.model.events import Entry, LockWaited, Noted, RunStarted, ScopeEntered
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
@@ -34,6 +35,8 @@ async def open_owner(
     lock_path: ScopePath | None = None,
 ) -> Scope:
     """An application, stage or test scope. Phases `plan` and `read` take no lock and create nothing."""
+    if session.terms.agreed is not None:
+        session.terms.agreed.check_scope(path, session.target, target.account if target else "")
     if session.phase in ("plan", "read"):
         _check_kind(session, path, kind)
         ledger = Ledger.read(session.store, path, kind)
@@ -53,6 +56,13 @@ async def open_owner(
             ledger.close(outcome="failed", counts={}, failures=[[str(path), "another target"]])
             interrupts.remove()
         raise different_target(str(path), stored, str(target) if target else "a local cloud that is empty")
+    try:
+        await session.secrets.admit(path, ledger.fold)
+    except BaseException as error:
+        if ledger.writable:
+            ledger.close(outcome="failed", counts={}, failures=[[str(path), describe(error)]])
+            interrupts.remove()
+        raise
     session.begin(run)
     if ledger.writable:
         _arm_exit()
@@ -92,7 +102,8 @@ async def _open_ledger(
         session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who, most=most)))
 
     session.store.prepare()
-    return await Ledger.open(
+    agreed = session.terms.agreed
+    ledger = await Ledger.open(
         session.store,
         path,
         kind,
@@ -103,7 +114,15 @@ async def _open_ledger(
         locking=options.enable_locking,
         waiting=waiting,
         lock_path=lock_path,
+        refuse=agreed.check_state if agreed else None,
     )
+    try:
+        if agreed is not None:
+            agreed.check_opened(ledger.fold)
+    except Refused as error:
+        ledger.close(outcome="failed", counts={}, failures=[[str(path), describe(error)]])
+        raise
+    return ledger
 
 
 def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, dataclass_transform
 
 from alchemy.engine import kinds
 from alchemy.engine.outputs import OutputRef
 from alchemy.errors import UsageError
 from alchemy.model.paths import address_of, check_id
+from alchemy.model.secrets import LockedSecret
 from alchemy.model.text import safe_text
 from alchemy.settings import Options
 
 if TYPE_CHECKING:
     from alchemy.engine.context import Context
     from alchemy.engine.deploy import Deployment
+    from alchemy.engine.props import Opener
     from alchemy.model.values import ResourceState
 
 Outputs: TypeAlias = Mapping[str, Any]
@@ -41,17 +43,24 @@ class Field:
     fixed: bool = False
     is_output: bool = False
     volatile: bool = False
+    secret: bool = False
     annotation: Any = None
 
 
-def prop(*, default: Any = MISSING, fixed: bool = False, kw_only: bool = True) -> Any:
-    """A prop with more to say than its default. `fixed`: changing it replaces the resource."""
-    return Field(default=default, fixed=fixed)
+def prop(*, default: Any = MISSING, fixed: bool = False, secret: bool = False, kw_only: bool = True) -> Any:
+    """A prop with more to say than its default. `fixed`: changing it replaces the resource.
+
+    `secret`: sealed in the state, hidden everywhere else.
+    """
+    return Field(default=default, fixed=fixed, secret=secret)
 
 
-def output(*, volatile: bool = False, init: Literal[False] = False) -> Any:
-    """A value the cloud gives. `volatile`: may differ each time; a change of it does not touch what refers to us."""
-    return Field(is_output=True, volatile=volatile)
+def output(*, volatile: bool = False, secret: bool = False, init: Literal[False] = False) -> Any:
+    """A value the cloud gives. `volatile`: may differ each time; a change of it does not touch what refers to us.
+
+    `secret`: sealed in the state, hidden everywhere else.
+    """
+    return Field(is_output=True, volatile=volatile, secret=secret)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(prop, output))
@@ -90,6 +99,7 @@ class Resource(_Declarative):
     name_limit: ClassVar[int] = 63
     idempotent: ClassVar[bool] = False  # create may be sent again with the same name: after a crash it is
     cloud: ClassVar[bool] = False  # its calls go to ctx.cloud: rows record the account
+    holds_data: ClassVar[bool] = False  # with the object goes what was put into it: a replacement asks first
 
     _fields: ClassVar[dict[str, Field]] = {}
 
@@ -103,7 +113,7 @@ class Resource(_Declarative):
                 raise UsageError(f"{cls.__name__}.{name}: the name is taken by Resource", hint="choose another name")
             value = cls.__dict__.get(name, MISSING)
             given = value if isinstance(value, Field) else Field(default=value)
-            inherited[name] = Field(name, given.default, given.fixed, given.is_output, given.volatile, annotation)
+            inherited[name] = replace(given, name=name, annotation=annotation)
             if given.is_output:
                 setattr(cls, name, _Output(name))
             elif isinstance(value, Field):
@@ -162,18 +172,23 @@ class Resource(_Declarative):
             )
 
     @classmethod
-    def restore(cls, row: ResourceState, props: dict[str, Any] | None = None) -> Self:
-        """The instance as stored, without starting anything: for delete, for lookups, and as `before`."""
+    def restore(cls, row: ResourceState, props: dict[str, Any] | None = None, open_value: Opener | None = None) -> Self:
+        """The instance as stored, without starting anything: for delete, for lookups, and as `before`.
+
+        Its secrets are locked without `open_value`: `engine.secrets.restored` has one.
+        """
         from alchemy.engine.props import revive
 
         self = cls.__new__(cls)
         known = {n for n, f in cls._fields.items() if not f.is_output}
-        stored = {n: revive(v) for n, v in (row.props if props is None else props).items() if n in known}
+        given = row.props if props is None else props
+        opens = open_value or _locked
+        stored = {n: revive(v, f"/props/{n}", opens) for n, v in given.items() if n in known}
         for name in known - stored.keys():  # a prop that is newer than the row
             stored[name] = None if cls._fields[name].default is MISSING else cls._fields[name].default
         self._set(row.id, stored)
         self.__dict__["scope_path"] = row.scope
-        self.__dict__["outputs"] = dict(row.outputs)
+        self.__dict__["outputs"] = revive(row.outputs, "/outputs", opens)
         return self
 
     @property
@@ -210,13 +225,21 @@ class Resource(_Declarative):
         """Brings the object from `before` to self. A kind without it is replaced when a prop changes."""
         raise UsageError(f"{self.kind} has no update")
 
+    async def is_empty(self, ctx: Context) -> bool:
+        """For a kind that `holds_data`: nothing is in it, so that nothing would be lost. Reads only."""
+        return False
+
     async def delete(self, ctx: Context) -> None:
         """Removes the object; one that is gone already is fine."""
         raise UsageError(f"{self.kind} has no delete")
 
 
+def _locked(sealed: dict[str, Any], pointer: str) -> LockedSecret:
+    return LockedSecret(UsageError(f"the secret {pointer} was not opened: this does without secrets"), sealed)
+
+
 _TAKEN = frozenset(
     ["id", "kind", "address", "outputs", "scope_path", "inputs", "restore", "create", "read", "update", "delete"]
-    + ["list_names"]
+    + ["list_names", "is_empty", "holds_data"]
 )
 _COMMON = ("adopt", "protect", "retain", "depends_on", "timeout", "on_destroy", "allow_data_loss")

@@ -14,11 +14,13 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from alchemy.engine.agreement import Terms
 from alchemy.engine.calls import Calls, describe
 from alchemy.engine.context import Connection, Context
 from alchemy.engine.members import Members
 from alchemy.engine.outputs import OutputIndex
-from alchemy.errors import AlchemyError, Fenced, Refused, RunFailed
+from alchemy.engine.secrets import Secrets, secretly
+from alchemy.errors import AlchemyError, Failure, Fenced, Refused, RunFailed, hints_of
 from alchemy.model.changes import Change
 from alchemy.model.deletions import DeletionPlan
 from alchemy.model.events import (
@@ -62,9 +64,11 @@ class Session:
         self.options = options
         self.target = target  # in words, for the run's first line
         self.calls = Calls(options.max_concurrency)
+        self.secrets = Secrets(store, phase)
         self.index = OutputIndex()
         self.runs: dict[ScopePath, Run] = {}
         self.listeners: list[Listener] = [listener] if listener else []
+        self.terms = Terms()
         self.closing = 0  # scopes that are ending: a signal lets them end by themselves
         self.leases: list[Lease] = []  # locks without a journal: an application whose stages are destroyed
         self._connect = connect
@@ -147,7 +151,7 @@ class Run:
         self.session = session
         self.ledger = ledger
         self.counts: Counter[str] = Counter()
-        self.failures: list[tuple[str, str]] = []
+        self.failures: list[Failure] = []
         self.deployments: list[Deployment] = []
         self.planned: list[Change] = []
         self.deletions: list[DeletionPlan] = []
@@ -155,10 +159,12 @@ class Run:
         self.broken: list[str] = []  # paths of blocks that raised: what they would have declared is not known
         self.names: dict[tuple[str, str], str] = {}  # (kind, explicit name) -> the address that has it in this run
         self._lost = False  # and the listeners know
+        self.restated: dict[str, Any] | None = None  # for the release of a run that declares nothing
         self.delete_timeout: float | None = None  # for each delete, in place of the row's own: `finalize(timeout=…)`
 
     def emit(self, event: Event, *, durable: bool = False) -> None:
-        """To the listeners; `durable` to the run's log as well."""
+        """To the listeners; `durable` to the run's log as well. No secret value gets past here."""
+        event = event.scrubbed()
         if durable:
             self.ledger.emit(event)
         if not self.session.listeners:
@@ -170,11 +176,13 @@ class Run:
         self.planned.append(change)
         self.emit(ChangePlanned(change.address, change.kind, str(change.action), change.reason))
 
-    def ended(self, address: str, kind: str, action: str, outcome: str, *, took: float = 0.0, error: str = "") -> None:
-        """Counts and tells. `outcome`: done, failed, skipped, blocked."""
+    def ended(
+        self, address: str, kind: str, action: str, outcome: str, *, took: float = 0.0, error: str = "", hint: str = ""
+    ) -> None:
+        """Counts and tells. `outcome`: done, failed, skipped, blocked; `hint`: what the error says to do next."""
         self.counts[action if outcome == "done" else outcome] += 1
         if outcome in ("failed", "blocked"):
-            self.failures.append((address, error))
+            self.failures.append(Failure(address, error, hint))
         logged = outcome in ("skipped", "blocked")  # done and failed are in the journal as the row's result
         self.emit(ChangeEnded(address, kind, action, outcome, round(took, 4), error), durable=logged)
 
@@ -232,13 +240,17 @@ class Run:
         said: dict[str, Any] = {"complete": False}
         return said | {"leftovers": fold.undeclared(alive)} if self.session.phase == "up" else said
 
+    def restate(self) -> None:
+        """Before a row is written for a person: the release says again what was left behind, that row too."""
+        self.restated = self.restated or self.ledger.fold.left_behind()
+
     async def close(self, outcome: str, declared: Any = None) -> None:
         """Release, lock, last event. The first error of writing wins over everything."""
         ledger = self.ledger
         took = ledger.store.clock.elapsed() - ledger.started
+        failures, hints = [[each.address, each.why] for each in self.failures], list(hints_of(self.failures))
+        given: dict[str, Any] = {"outcome": outcome, "counts": dict(self.counts), "failures": failures, "hints": hints}
         try:
-            failed = [list(pair) for pair in self.failures]
-            given: dict[str, Any] = {"outcome": outcome, "counts": dict(self.counts), "failures": failed}
             if ledger.store.remote:  # a bucket is far away: other scopes of the program go on meanwhile
                 await in_thread(lambda: ledger.close(**given, declared=declared))
             else:
@@ -251,14 +263,12 @@ class Run:
                 self.emit(Noted(str(ledger.path), ledger.warning, "warning"))
             await self.session.end(ledger.path)
             total = len(ledger.fold.resources)
-            failures = [list(pair) for pair in self.failures]
-            event = RunEnded(str(ledger.path), outcome, dict(self.counts), failures, round(took, 3), total)
-            self.emit(event)
+            self.emit(RunEnded(str(ledger.path), took=round(took, 3), total=total, **given))
 
 
 def run_failed(run: Run, phase: str, below: list[RunFailed]) -> RunFailed:
     """What leaving raises: every failure of this run and of those below it, once."""
-    failures = tuple(run.failures) + tuple(pair for error in below for pair in error.failures)
+    failures = dict.fromkeys([*run.failures, *(each for error in below for each in error.each)])
     noun = "resource" if len(failures) == 1 else "resources"
     word = {"up": "deploy", "destroy": "destroy"}.get(phase, phase)
     kept = "" if phase in ("plan", "read") else "; their rows are kept"
@@ -283,7 +293,8 @@ async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: Resourc
     """One verb of a kind under a permit and the row's timeout; none once the journal is closed to this run."""
 
     async def made() -> Any:
-        await run.ledger.confirm()
-        return await verb(run.context(row))
+        if run.session.phase != "plan":
+            await run.ledger.confirm()
+        return await secretly(run, verb(run.context(row)))
 
     return await run.session.calls.make(made, row.timeout)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from alchemy.engine.props import handles_in
 from alchemy.errors import UsageError
+from alchemy.model.canonical import SecretText
 from alchemy.model.text import safe_text
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def _plainly_right(value: object, hint: Any) -> bool:
     if hint is Any:
         return True
     if any(hint is each for each in _PLAIN):  # an annotation need not be hashable
-        return type(value) is hint
+        return type(value) is hint or (hint is str and type(value) is SecretText)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(_plainly_right(value, each) for each in arguments)
@@ -49,7 +51,7 @@ def _plainly_right(value: object, hint: Any) -> bool:
         return any(type(value) is type(each) and value == each for each in arguments)
     if origin is list and type(value) is list:
         return all(_plainly_right(item, arguments[0]) for item in value)
-    if origin is dict and type(value) is dict:
+    if origin in (dict, Mapping) and type(value) is dict:
         key, inner = arguments
         return all(_plainly_right(k, key) and _plainly_right(item, inner) for k, item in value.items())
     return False

@@ -14,6 +14,7 @@ from alchemy.engine.deletion import look_again
 from alchemy.engine.names import marked
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
+from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
 from alchemy.errors import Refused
 from alchemy.model.records import Put
@@ -27,7 +28,7 @@ async def verify(
     """(the row to go on from, its object is missing). Found: recorded with the outputs as they are now."""
 
     async def attempt(_: int) -> Any:
-        return await look_again(run, type(resource).restore(row), row)
+        return await look_again(run, restored(run, type(resource), row), row)
 
     found = await retrying(
         run.session.calls,
@@ -45,8 +46,9 @@ async def verify(
         # An object of its own from here on: nobody had it before us.
         again = replace(row, status=Status.CREATING, outputs={}, pending=None, adopted=False, error="", created_at="")
         return replace(again, token=uuid.uuid4().hex), True
-    outputs = plain_outputs(resource, found, row.outputs)
-    seen = replace(row, outputs=outputs, adopted=adopted, verify=False, error="")
+    outputs = plain_outputs(resource, found, live_outputs(run, row))
+    kept = stored_outputs(run, resource, row, outputs)
+    seen = replace(row, outputs=kept, adopted=adopted, verify=False, error="")
     run.before_change()
     run.ledger.record([Put(run.stamped(seen), reason="found in the cloud after a restore")])
     return seen, False
@@ -55,7 +57,7 @@ async def verify(
 async def _under_its_name(run: Run, row: ResourceState, resource: Resource, wish: Desired) -> Any:
     """Another object has the explicit name that ours had: whose it is, only the program can say."""
     unseen = replace(row, outputs={}, adopted=row.adopted or wish.adopt)
-    found = await call(run, type(resource).restore(unseen).read, unseen)
+    found = await call(run, restored(run, type(resource), unseen).read, unseen)
     if found is not None and not unseen.adopted:
         raise Refused(
             f"{row.physical_name} exists, but is another object than the one in the restored state",

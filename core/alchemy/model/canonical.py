@@ -7,16 +7,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import orjson
 
 from alchemy.errors import UsageError
+from alchemy.model.scrubbing import MASKED
 from alchemy.model.text import safe_text
 
 Json: TypeAlias = Any  # a tree of dict, list, str, int, float, bool and None
 _INT64 = 1 << 63
 MAX_JSON_DEPTH = 64
+
+
+class SecretText(str):
+    """A secret's text as the verbs get it: text like any other, except that its `repr` is dots and it is not pickled.
+
+    It stays one in `normalise`, so that what comes back from a verb is still known for a secret.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASKED
+
+    def __copy__(self) -> SecretText:
+        return self
+
+    def __deepcopy__(self, _: object) -> SecretText:
+        return self
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise TypeError("a secret is not pickled")
 
 
 def normalise(value: object, where: str = "", depth: int = 0) -> Json:
@@ -31,7 +53,7 @@ def normalise(value: object, where: str = "", depth: int = 0) -> Json:
         text = str.__str__(value)  # of a constant (`class Colour(str, Enum)`) its value, not its name
         if not text.isascii():
             _refuse_surrogates(text, where)
-        return text
+        return value if kind is SecretText else text
     if kind is int:
         if not -_INT64 <= value < _INT64:  # type: ignore[operator]
             raise UsageError(f"{where or 'value'}: the integer does not fit 64 bits", hint="pass it as a string")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from alchemy.model.canonical import Json
+from alchemy.model.masking import MASKED, SECRET, comparable, is_sealed, masked
 from alchemy.model.values import Action, Desired, ResourceState, Status
 
 
@@ -22,6 +23,7 @@ class Difference:
     was: bool = True  # present before
     will: bool = True  # present after
     unknown: bool = False  # the value after is known only after deploy
+    locked: bool = False  # `unknown` because it is a secret, and only the password can compare it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Change:
     resume: bool = False
     save: bool = False  # action is keep, but flags or edges changed and the row is written
     missing: bool = False  # the state has it, the cloud was asked and does not
+    found: bool | None = None  # adopting, in a plan: whether it is there; None where nobody could look
+    loses: str = ""  # in a plan: which consent a replacement needs, and why
 
 
 def unverified(row: ResourceState | None) -> bool:
@@ -55,7 +59,7 @@ def decide(before: ResourceState | None, desired: Desired, *, missing: bool = Fa
         if unverified(before):
             doubt = "to be verified: may be created again"
             reason = doubt if action is Action.KEEP else f"{reason}; {doubt}"
-        diff = tuple(differences(before.props if before else {}, desired)) if action != Action.KEEP else ()
+        diff = tuple(differences(before, desired)) if action != Action.KEEP else ()
         return Change(
             address=desired.address,
             kind=desired.kind,
@@ -83,7 +87,7 @@ def decide(before: ResourceState | None, desired: Desired, *, missing: bool = Fa
         return change(Action.REPLACE, f"kind changed from {before.kind}")
     if before.status is Status.REPLACING:
         return change(Action.REPLACE, "last replacement did not finish", resume=True)
-    if before.props_hash == desired.props_hash and not desired.unknown:
+    if before.props_hash == desired.props_hash and not desired.unknown and not desired.uncompared:
         if before.status is Status.UPDATING:
             verb = Action.UPDATE if desired.updatable else Action.REPLACE
             return change(verb, "last update did not finish", resume=True)
@@ -96,7 +100,12 @@ def decide(before: ResourceState | None, desired: Desired, *, missing: bool = Fa
             desired.module,
         )
         return change(Action.KEEP, "nothing changed", save=save)
-    changed = {name.split(".")[0].split("[")[0] for name in _changed_paths(before, desired)}
+    changed = {_root(difference.path) for difference in differences(before, desired)}
+    if not changed and before.props_hash and before.status is Status.READY:
+        # Written differently, meaning the same: the row takes over the wish, and nothing is called.
+        return change(Action.KEEP, "nothing changed", save=True)
+    if changed and changed <= desired.uncompared - desired.fixed and desired.updatable:
+        return change(Action.UPDATE, f"cannot be compared without the password: {', '.join(sorted(changed))}")
     fixed = sorted(changed & desired.fixed)
     if fixed:
         return change(Action.REPLACE, f"fixed prop changed: {', '.join(fixed)}")
@@ -110,24 +119,44 @@ def _flags(row: ResourceState) -> tuple[object, ...]:
     return (row.depends_on, row.protect, row.retain, row.on_destroy, row.timeout, row.module)
 
 
-def _changed_paths(before: ResourceState, desired: Desired) -> Iterator[str]:
-    for difference in differences(before.props, desired):
-        yield difference.path
+def _root(path: str) -> str:
+    return path.split(".")[0].split("[")[0]
 
 
-def differences(before: Json, desired: Desired) -> Iterator[Difference]:
+def differences(before: ResourceState | None, desired: Desired) -> Iterator[Difference]:
     """Attribute by attribute, in the order of the names."""
-    for difference in compare(before, desired.props):
-        root = difference.path.split(".")[0].split("[")[0]
-        if root not in desired.unknown:
-            yield difference
-    for name in sorted(desired.unknown):
-        yield Difference(name, before.get(name) if before else None, None, was=bool(before), unknown=True)
+    stored = before.props if before else {}
+    for difference in compare(stored, desired.props):
+        if _root(difference.path) in desired.unknown | desired.uncompared:
+            continue
+        if before is None or not _is_the_same(difference, before, desired):
+            yield _hidden(difference)
+    for name in sorted(desired.unknown | desired.uncompared):
+        locked = name in desired.uncompared
+        yield Difference(name, masked(stored.get(name)), None, was=bool(stored), unknown=True, locked=locked)
+
+
+def _hidden(difference: Difference) -> Difference:
+    """Without secrets; what becomes one, or was one, is not shown either."""
+    before, after = difference.before, difference.after
+    if is_sealed(before) or is_sealed(after):
+        return replace(difference, before=MASKED if difference.was else None, after=MASKED if difference.will else None)
+    return replace(difference, before=masked(before), after=masked(after))
+
+
+def _is_the_same(difference: Difference, before: ResourceState, desired: Desired) -> bool:
+    """A prop that is newer than the row and has its default; one that is gone and had no value; the name it has."""
+    name = difference.path
+    if name == "name" and difference.before is None and difference.after == before.physical_name:
+        return True
+    if not difference.was and name in desired.defaults:
+        return not any(compare(desired.defaults[name], difference.after))
+    return not difference.will and difference.before is None and name in before.props
 
 
 def compare(before: Json, after: Json, path: str = "") -> Iterator[Difference]:
     """Every leaf where two JSON trees differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
+    if isinstance(before, dict) and isinstance(after, dict) and SECRET not in before and SECRET not in after:
         for key in sorted({*before, *after}):
             where = f"{path}.{key}" if path else key
             if key not in before:
@@ -139,7 +168,11 @@ def compare(before: Json, after: Json, path: str = "") -> Iterator[Difference]:
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             yield from compare(old, new, f"{path}[{index}]")
-    elif before != after or (before is True) != (after is True) or (before is False) != (after is False):
+    elif (
+        comparable(before) != comparable(after)
+        or (before is True) != (after is True)
+        or (before is False) != (after is False)
+    ):
         yield Difference(path, before, after)
 
 

@@ -7,8 +7,10 @@ journal; `runview` folds it into what the front ends draw.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
+
+from alchemy.model import scrubbing
 
 
 class Event:
@@ -24,6 +26,13 @@ class Event:
     def to_json(self) -> dict[str, Any]:
         return {"type": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
+    def scrubbed(self) -> Event:
+        """Without the values of secrets, wherever an error, a note or a reason quotes one. Subjects are no quotes."""
+        if not scrubbing.knows_any():
+            return self
+        values = {name: _scrubbed(value) for name, value in vars(self).items() if name != "subject"}
+        return replace(self, **values)  # type: ignore[type-var]
+
     @staticmethod
     def from_json(data: dict[str, Any]) -> Event:
         """An event of a newer version, or of none, comes back as Noted with its type as text."""
@@ -36,6 +45,12 @@ class Event:
         return Noted(str(data.get("subject", "")), f"({name})")
 
 
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, str):
+        return scrubbing.scrub(value)
+    return [_scrubbed(item) for item in value] if isinstance(value, list) else value
+
+
 def _fits(annotation: object, value: object) -> bool:
     if annotation == "dict[str, int]":
         return type(value) is dict and all(type(item) is int for item in value.values())
@@ -43,6 +58,8 @@ def _fits(annotation: object, value: object) -> bool:
         return type(value) is list and all(
             type(item) is list and len(item) == 2 and all(type(part) is str for part in item) for item in value
         )
+    if annotation == "list[str]":
+        return type(value) is list and all(type(item) is str for item in value)
     return type(value) in {"str": (str,), "int": (int,), "float": (float, int)}.get(str(annotation), ())
 
 
@@ -64,6 +81,7 @@ class RunEnded(Event):
     failures: list[list[str]] = field(default_factory=list)  # [address, message]
     took: float = 0.0  # seconds
     total: int = 0  # resources stored at the end
+    hints: list[str] = field(default_factory=list)  # what the failures say to do next, that of the most first
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from alchemy.model.canonical import Json
+from alchemy.model.canonical import Json, digest
+from alchemy.model.scrubbing import MASKED as MASKED
 
-MASKED = "•••"
 SECRET, EQUAL = "$secret", "$equal"  # how a sealed value stands in a row: the ciphertext, and a keyed hash of the value
 
 
@@ -32,6 +32,31 @@ def comparable(value: Json) -> Json:
             return Sealed(value)
         return {key: comparable(item) for key, item in value.items()}
     return [comparable(item) for item in value] if isinstance(value, list) else value
+
+
+def is_sealed(value: object) -> bool:
+    """User data is never one: keys of its own that begin with `$` are escaped."""
+    return isinstance(value, dict) and SECRET in value
+
+
+def has_sealed(value: Json) -> bool:
+    """Somewhere in it."""
+    if isinstance(value, dict):
+        return SECRET in value or any(has_sealed(item) for item in value.values())
+    return isinstance(value, list) and any(has_sealed(item) for item in value)
+
+
+def hash_props(props: Json) -> str:
+    """What stored props are compared by: of a secret only its keyed hash counts, for its ciphertext is random."""
+    return digest(_without_ciphertext(props), 32)
+
+
+def _without_ciphertext(value: Json) -> Json:
+    if isinstance(value, dict):
+        if SECRET in value:
+            return {EQUAL: value.get(EQUAL) or value[SECRET]}
+        return {key: _without_ciphertext(item) for key, item in value.items()}
+    return [_without_ciphertext(item) for item in value] if isinstance(value, list) else value
 
 
 def masked(value: Json) -> Json:

@@ -1,11 +1,14 @@
 """Making hostile text safe to show: the one border between stored or received text and a terminal.
 
-Both front ends pass every string that comes from state, the cloud or the program through here, once.
+Both front ends pass every string that comes from state, the cloud or the program through here, once. Secret values that
+this process knows end here too: dots stand for them.
 """
 
 from __future__ import annotations
 
 import unicodedata
+
+from alchemy.model import scrubbing
 
 _HIDDEN = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])  # controls, directions and joiners, lone surrogates, separators
 _BLANK = frozenset(
@@ -37,7 +40,7 @@ def safe_text(value: object, limit: int = 0) -> str:
 
     `limit` > 0 clips to that many characters, the last one an ellipsis.
     """
-    text = str(value)
+    text = scrubbing.scrub(str(value))
     if not text.isascii() or not text.isprintable():
         text = text.translate(_TABLE)
     if limit and len(text) > limit:
@@ -47,4 +50,4 @@ def safe_text(value: object, limit: int = 0) -> str:
 
 def safe_block(value: object) -> str:
     """Several lines: like `safe_text`, but newlines stay and tabs become spaces."""
-    return str(value).expandtabs(4).translate(_BLOCK_TABLE)
+    return scrubbing.scrub(str(value)).expandtabs(4).translate(_BLOCK_TABLE)

@@ -7,6 +7,7 @@ wrote are kept in `extra` and written back. Neighbours: `fold` makes these from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -191,6 +192,9 @@ class Desired:
     fixed: frozenset[str] = frozenset()  # props whose change replaces
     updatable: bool = True  # the kind has an update method
     unknown: frozenset[str] = frozenset()  # props that depend on outputs not known yet (plan only)
+    uncompared: frozenset[str] = frozenset()  # props with a secret that only the password can compare (plan only)
+    assumed: frozenset[str] = frozenset()  # props with outputs that an update may change (plan only)
+    defaults: Mapping[str, Json] = field(default_factory=dict)  # of the kind's props, as they would be stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
