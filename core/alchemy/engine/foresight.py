@@ -1,0 +1,92 @@
+"""What a plan looks up beyond the state, reading only: what adoption would find, what a replacement would lose.
+
+Neighbours: `deploy` asks for it while planning, `apply` does the same things for real.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from alchemy.engine.calls import Stopped, describe, retrying, transient
+from alchemy.engine.deletion import look
+from alchemy.engine.losing import find_loss
+from alchemy.engine.outputs import unknown_sources
+from alchemy.engine.resource import Resource
+from alchemy.engine.secrets import restored
+from alchemy.engine.session import Run
+from alchemy.errors import Ambiguous, NoCloudYet, Refused, UsageError
+from alchemy.model.changes import Change, unverified
+from alchemy.model.naming import plain_name
+from alchemy.model.text import safe_text
+from alchemy.model.values import Action, Desired, ResourceState, Status
+from alchemy.settings import Options
+
+_TRIES = 1  # after the first: a plan waits for nobody
+
+
+async def foresee(run: Run, change: Change, resource: Resource, options: Options) -> Change:
+    """The change with what only the cloud can tell. Raises where the deploy would: two objects could be it."""
+    wish = change.desired
+    assert wish is not None
+    if change.action is Action.ADOPT and change.before is None:
+        change = await _look(run, change, wish, resource, options)
+    elif change.action is Action.REPLACE and change.before is not None:
+        loss = await find_loss(run, change, change.before, resource, options)
+        change = replace(change, loses=loss.text if loss else "")
+    elif change.action is Action.KEEP and wish.assumed and not unverified(change.before):
+        change = replace(
+            change, reason=f"{change.reason}, unless what it uses changes: {', '.join(sorted(wish.assumed))}"
+        )
+    if change.action is Action.UPDATE or wish.assumed or unverified(change.before):
+        run.session.terms.changing.add(change.address)
+    return change
+
+
+async def _look(run: Run, change: Change, wish: Desired, resource: Resource, options: Options) -> Change:
+    name = getattr(resource, "name", None) if "name" in resource._fields else None
+    if isinstance(name, str) and unknown_sources(name):
+        return replace(change, reason="taken over if it exists: its name is known after deploy")
+    name = name or plain_name(wish.address, type(resource).name_limit)
+    row = _as_adopted(wish, name)
+    try:
+        found = await retrying(
+            run.session.calls,
+            lambda _: look(run, restored(run, type(resource), row), row),
+            retries=min(_TRIES, options.max_retries),
+            delay=options.retry_delay,
+            worth=transient,
+            announce=run.retry(row.address, _TRIES),
+        )
+    except NoCloudYet:
+        found = None
+    except (Stopped, Ambiguous, Refused):
+        raise
+    except Exception as error:
+        why = str(error) if isinstance(error, UsageError) else describe(error)
+        text = f"taken over if it exists: only the deploy can look ({safe_text(why, 120)})"
+        return replace(change, reason=text)
+    if found is None:
+        return replace(change, action=Action.CREATE, found=False, reason=f"no such object to adopt: {name}")
+    return _taken_over(change, wish, resource, name)
+
+
+def _taken_over(change: Change, wish: Desired, resource: Resource, name: str) -> Change:
+    then = "taken over and updated" if wish.updatable else "taken over as it is"
+    return replace(change, found=True, reason=f"{name} exists: {then}", diff=change.diff if wish.updatable else ())
+
+
+def _as_adopted(wish: Desired, name: str) -> ResourceState:
+    known: dict[str, Any] = {n: value for n, value in wish.props.items() if n not in wish.unknown}
+    return ResourceState(
+        address=wish.address,
+        kind=wish.kind,
+        status=Status.READY,
+        physical_name=name,
+        token="",
+        props=known,
+        props_hash="",
+        outputs={},
+        adopted=True,
+        timeout=wish.timeout,
+    )
