@@ -296,6 +296,52 @@ def test_a_run_that_lost_its_lock_can_write_no_longer(places: Places) -> None:
     assert "shop/prod/late" not in places.bucket().read_fold(PROD).resources
 
 
+def test_a_second_move_that_waited_leaves_alone_what_was_made_at_the_new_place(places: Places) -> None:
+    second = prepare_move(places.files(), places.bucket())
+    places.move()
+    write(places.bucket(), PROD, Put(rows.row("shop/prod/new", seq=9)))
+    asyncio.run(move_state(second, Options(lock_timeout=5.0), told=lambda text: None))
+    assert "shop/prod/new" in places.bucket().read_fold(PROD).resources
+    refuse_arriving(places.bucket(), PROD)
+
+
+def test_a_run_that_waited_for_a_move_writes_nothing_at_the_old_place(places: Places) -> None:
+    waited = places.files()
+    refuse_moved(waited)
+    before = image(places.files())
+    places.move()
+    with pytest.raises(Refused, match="was moved to memory://objects"):
+        write(waited, PROD, Put(rows.row("shop/prod/late", seq=9)))
+    assert image(places.files()) == before
+
+
+def test_a_stage_that_was_made_while_the_move_waited_goes_with_it(places: Places) -> None:
+    late = ScopePath.parse("shop/late")
+    move = prepare_move(places.files(), places.bucket())
+    write(places.files(), late, Put(rows.row("shop/late/a", seq=1)))
+    asyncio.run(move_state(move, Options(lock_timeout=5.0), told=lambda text: None))
+    assert set(places.bucket().read_fold(late).resources) == {"shop/late/a"}
+
+
+def test_an_application_that_appears_while_the_move_waits_is_not_left_behind(places: Places) -> None:
+    move = prepare_move(places.files(), places.bucket())
+    write(places.files(), ScopePath.parse("other/prod"), Put(rows.row("other/prod/a", seq=1)))
+    with pytest.raises(Refused, match="other appeared in"):
+        asyncio.run(move_state(move, Options(lock_timeout=5.0), told=lambda text: None))
+    refuse_moved(places.files())
+    assert places.move().apps == ("other", "shop")
+
+
+def test_a_move_that_was_finished_long_ago_does_not_bring_a_place_back_to_life(places: Places, tmp_path: Path) -> None:
+    places.move()
+    third = Places(tmp_path / "third")
+    asyncio.run(move_state(prepare_move(places.bucket(), third.files()), Options(), told=lambda text: None))
+    with pytest.raises(Refused, match=r"memory://objects was moved to .*third"):
+        places.move()
+    with pytest.raises(Refused):
+        refuse_moved(places.bucket())
+
+
 def test_an_application_that_is_not_whole_yet_is_closed_to_runs(places: Places) -> None:
     places.objects.left = 5
     with pytest.raises(AlchemyError):

@@ -20,7 +20,7 @@ from alchemy.store import moving as copies
 from alchemy.store.files import Files
 from alchemy.store.keyring import KEYS
 from alchemy.store.ledger import Ledger, make_holder
-from alchemy.store.moving import ARRIVING, MOVED, make_mark, place_of, read_mark
+from alchemy.store.moving import ARRIVING, MOVED, Mark, make_mark, place_of, read_mark
 from alchemy.store.shelf import shelf_of
 from alchemy.store.store import Store
 
@@ -54,6 +54,7 @@ def prepare_move(source: Store, target: Store) -> Move:
                 f"the state of {safe_text(source.place)} was moved to {safe_text(moved.place, 300)} already",
                 hint="move it from there",
             )
+        _refuse_gone(source, target)
         owners = _owners_of(target, moved.apps)
         missing = [app for app in moved.apps if app not in owners]
         if missing:
@@ -91,14 +92,20 @@ def _look_at_source(move: Move) -> None:
             )
 
 
+def _refuse_gone(source: Store, target: Store) -> Mark | None:
+    """The mark of a move from the target to here; Refused when its state went elsewhere."""
+    gone = read_mark(target, MOVED)
+    if gone is not None and gone.place != place_of(source):
+        raise Refused(
+            f"{safe_text(target.place)} was moved to {safe_text(gone.place, 300)}",
+            hint="its state is there now: use that place, or move it on from there",
+        )
+    return gone
+
+
 def _look_at_target(move: Move) -> None:
     here = place_of(move.source)
-    gone = read_mark(move.target, MOVED)
-    if gone is not None and gone.place != here:
-        raise Refused(
-            f"{safe_text(move.target.place)} was moved to {safe_text(gone.place, 300)}",
-            hint="name another place, or move it back from there first",
-        )
+    gone = _refuse_gone(move.source, move.target)
     there = {owner.split("/")[0] for owner in move.target.owners()}
     for app in move.apps:
         mark = read_mark(move.target, f"{app}/{ARRIVING}")
@@ -132,15 +139,51 @@ async def move_state(
             for store in (move.source, move.target):
                 for app in move.apps:
                     await _hold(held, store, ScopePath.parse(app), options, waiting)
-            folds = [await _closed(move.source, owner, options) for owner in move.owners]
-            for fold in folds:
-                _copy_owner(move, fold)
-                told(fold.path)
-            _copy_rest(move)
-            _verify(move, folds)
-            mark = make_mark(move.target, move.apps, move.target.clock.now())
-            shelf_of(move.source).replace(MOVED, mark.to_bytes())  # from here on the other place counts
+            if not _decided_meanwhile(move):
+                await _copy(move, options, told)
     await _finish(move, options)
+
+
+def _decided_meanwhile(move: Move) -> bool:
+    """While we waited for the locks somebody else may have moved it, and others gone on with it there."""
+    moved, here = read_mark(move.source, MOVED), place_of(move.source)
+    if moved is not None and moved.place == place_of(move.target):
+        return True
+    marks = [read_mark(move.target, f"{app}/{ARRIVING}") for app in move.apps]
+    if moved is None and all(mark is not None and mark.place == here for mark in marks):
+        return False
+    raise Refused(
+        f"somebody else moved the state of {safe_text(move.source.place)} meanwhile",
+        hint="`alchemy scope list` on both places shows where it is; nothing more was moved",
+    )
+
+
+async def _copy(move: Move, options: Options, told: Callable[[str], None]) -> None:
+    """With every lock held: all of it, read back, and then the one write that decides."""
+    folds = {owner: await _closed(move.source, owner, options) for owner in move.owners}
+    _refuse_others(move)
+    move.owners = tuple(move.source.owners())
+    for owner in move.owners:
+        if owner not in folds:  # made by a run that we waited for
+            folds[owner] = await _closed(move.source, owner, options)
+    for fold in folds.values():
+        _copy_owner(move, fold)
+        told(fold.path)
+    _copy_rest(move)
+    _verify(move, list(folds.values()))
+    _refuse_others(move)
+    mark = make_mark(move.target, move.apps, move.target.clock.now())
+    shelf_of(move.source).replace(MOVED, mark.to_bytes())  # from here on the other place counts
+
+
+def _refuse_others(move: Move) -> None:
+    """An application that appeared meanwhile: nobody holds its lock."""
+    others = {owner.split("/")[0] for owner in move.source.owners()} - {*move.apps}
+    if others:
+        raise Refused(
+            f"{min(others)} appeared in {safe_text(move.source.place)} meanwhile: nothing was moved",
+            hint="run the command again, which moves it too",
+        )
 
 
 def _announce(move: Move, app: str) -> None:
@@ -199,6 +242,11 @@ def _verify(move: Move, folds: list[Fold]) -> None:
     """Everything is read back; StateInvalid names what is not the same, and then nothing was moved."""
     source, target = shelf_of(move.source), shelf_of(move.target)
     for fold in folds:
+        if move.source.read_fold(fold.path).seq != fold.seq:
+            raise Refused(
+                f"a run without a lock wrote to {fold.path} meanwhile: nothing was moved",
+                hint="let it end, then run the command again",
+            )
         if not copies.same_fold(fold, move.target.read_fold(fold.path)):
             raise _different(move, fold.path)
         folder = f"{fold.path}/backups"

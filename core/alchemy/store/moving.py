@@ -56,7 +56,10 @@ def make_mark(store: Store, apps: tuple[str, ...], at: str) -> Mark:
 
 def read_mark(store: Store, path: str) -> Mark | None:
     """None when there is none; StateInvalid when it cannot be read: then nobody can tell which place counts."""
-    data = shelf_of(store).read(path)
+    return _mark(store, path, shelf_of(store).read(path))
+
+
+def _mark(store: Store, path: str, data: bytes | None) -> Mark | None:
     if data is None:
         return None
     where = f"{store.place}/{path}"
@@ -70,7 +73,10 @@ def read_mark(store: Store, path: str) -> Mark | None:
 
 def refuse_moved(store: Store) -> None:
     """For every command, before it looks at a store: Refused names where its state went."""
-    mark = read_mark(store, MOVED)
+    _refuse_moved(store, read_mark(store, MOVED))
+
+
+def _refuse_moved(store: Store, mark: Mark | None) -> None:
     if mark is not None:
         raise Refused(
             f"the state of {safe_text(store.place)} was moved to {safe_text(mark.place, 300)} "
@@ -81,8 +87,19 @@ def refuse_moved(store: Store) -> None:
 
 
 def refuse_arriving(store: Store, path: ScopePath) -> None:
-    """For every run, before it opens a journal: Refused while its application is not whole here yet."""
-    mark = read_mark(store, f"{path.app}/{ARRIVING}")
+    """For every run, right before it opens a journal: Refused while its application is not whole here yet.
+
+    And when it went elsewhere while the run waited for its lock.
+    """
+    shelf, names = shelf_of(store), [MOVED, f"{path.app}/{ARRIVING}"]
+    if store.remote:
+        from alchemy.store.objects.requests import abreast
+
+        found = abreast(shelf.read, names)
+    else:
+        found = [shelf.read(name) for name in names]
+    moved, mark = (_mark(store, name, data) for name, data in zip(names, found, strict=True))
+    _refuse_moved(store, moved)
     if mark is not None:
         raise Refused(
             f"{path.app} is on its way into {safe_text(store.place)} from {safe_text(mark.place, 300)}, "
