@@ -15,7 +15,7 @@ from alchemy.engine.calls import Stopped, describe, hint_of
 from alchemy.engine.deletion import Blocked, delete_row, forget_row
 from alchemy.engine.keeping import keep_row
 from alchemy.engine.session import Run
-from alchemy.errors import Fenced, StorageFailed
+from alchemy.errors import Failure, Fenced, StorageFailed
 from alchemy.model.decisions import Choice, DecidedPlan, DecidedStep, Fate, apply, everything
 from alchemy.model.deletions import Deletion, DeletionPlan, batches
 from alchemy.model.events import ChangePlanned, Noted
@@ -38,6 +38,8 @@ class Report:
     stopped: bool = False  # the run was interrupted
     kept: list[str] = field(default_factory=list)  # from now on, as was decided
     forgotten: list[str] = field(default_factory=list)  # as was decided
+    broke: bool = False  # a failure ended it before the rest was tried
+    failures: list[Failure] = field(default_factory=list)  # of `failed`, with what to do next; once it is over
     stopped_before: str = ""  # the step at which it ended as it was told to; that one and what follows is left
 
     @property
@@ -86,6 +88,7 @@ class _Carrying:
             beyond = [step.address for step in self.decided.steps if step.fate is Fate.BEYOND]
             report.stopped_before = beyond[0] if beyond else ""
         report.stopped = report.stopped or run.session.calls.stopping.is_set()
+        report.broke = report.broke or self._stop
         if report.stopped_before and not report.stopped:
             said = f"stopped before {report.stopped_before}; run again to go on"
             run.emit(Noted(self.decided.plan.scope, said), durable=True)

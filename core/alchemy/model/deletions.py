@@ -120,6 +120,17 @@ def plan_deletions(
     return DeletionPlan(scope, waves, tuple(_emptied(scopes, survivors, alive_scopes)), notes, tuple(sorted(kept)))
 
 
+def merge(scope: str, plans: Sequence[DeletionPlan]) -> DeletionPlan:
+    """Several journals in one plan: those below `scope`, in this order."""
+    return DeletionPlan(
+        scope,
+        tuple(wave for plan in plans for wave in plan.waves),
+        tuple(path for plan in plans for path in plan.scopes),
+        tuple(note for plan in plans for note in plan.notes),
+        tuple(address for plan in plans for address in plan.kept),
+    )
+
+
 def block(plan: DeletionPlan, obstacle: Callable[[ResourceState], str]) -> DeletionPlan:
     """The same plan where what `obstacle` names stands in the way: of deletions that nothing else blocks."""
 
@@ -132,6 +143,13 @@ def block(plan: DeletionPlan, obstacle: Callable[[ResourceState], str]) -> Delet
     stay = {step.row.scope for wave in waves for step in wave if step.blocked}
     scopes = tuple(path for path in plan.scopes if not any(_holds(path, each) for each in stay))
     return replace(plan, waves=waves, scopes=scopes)
+
+
+def plan_destroy(fold: Fold, scope: str) -> DeletionPlan:
+    """Everything stored in `scope`."""
+    scopes = [row for row in fold.scopes.values() if _holds(scope, row.path)]
+    rows, nothing, why = fold.resources.values(), frozenset[str](), "destroyed with its scope"
+    return plan_deletions(scope, rows, scopes, alive=nothing, alive_scopes=nothing, reason=why)
 
 
 def plan_cleanup(fold: Fold, scope: str) -> DeletionPlan:

@@ -6,34 +6,29 @@ The same plan and the same steps as a destroy, with other survivors. Neighbour: 
 from __future__ import annotations
 
 from alchemy import wiring
-from alchemy.engine import finalize
+from alchemy.engine import finalize, kinds
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report
 from alchemy.engine.leaving import abandon
 from alchemy.engine.scope import Scope
 from alchemy.engine.session import Listener, Session
-from alchemy.errors import Interrupted, Refused, RunFailed
+from alchemy.errors import Failure, Interrupted, Refused, RunFailed
 from alchemy.model import deletions
 from alchemy.model.deletions import DeletionPlan
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
-from alchemy.operations.destroying import owners_in, stored_session
+from alchemy.operations.destroying import load_kinds, owners_in, stored_session
 from alchemy.operations.workspace import Workspace
-from alchemy.settings import Options, Project
+from alchemy.settings import Options, Project, find_project
 from alchemy.store.store import Store
 
 
-def plan_cleanup(store: Store, path: ScopePath) -> DeletionPlan:
+def plan_cleanup(store: Store, path: ScopePath, project: Project | None = None) -> DeletionPlan:
     """What `cleanup` would delete, without lock or writing. Of an application: of its stages and tests too."""
-    plans = [deletions.plan_cleanup(store.read_fold(owner), str(scope)) for owner, _, scope in _subjects(store, path)]
-    return DeletionPlan(
-        str(path),
-        tuple(wave for plan in plans for wave in plan.waves),
-        tuple(scope for plan in plans for scope in plan.scopes),
-        tuple(note for plan in plans for note in plan.notes),
-        tuple(kept for plan in plans for kept in plan.kept),
-    )
+    load_kinds(project or find_project())
+    plans = [deletions.plan_cleanup(store.read_fold(owner), str(scope)) for owner, _, scope in subjects(store, path)]
+    return deletions.block(deletions.merge(str(path), plans), kinds.obstacle())
 
 
 async def cleanup(
@@ -51,18 +46,19 @@ async def cleanup(
     """
     session = stored_session(store, options, project, "destroy", listener)
     report = Report(str(path))
-    for owner, kind, scope in _subjects(store, path):
-        await _clean(session, owner, kind, scope, options, agreed, report)
-    if report.failed:
+    failures: list[Failure] = []
+    for owner, kind, scope in subjects(store, path):
+        failures += await _clean(session, owner, kind, scope, options, agreed, report)
+    if failures:
         raise RunFailed(
-            f"cleanup of {path} failed: {len(report.failed)} could not be deleted; what is left keeps its row",
-            tuple(report.failed),
+            f"cleanup of {path} failed: {len(failures)} could not be deleted; what is left keeps its row",
+            failures,
             hint="mend the cause and clean up again: what is gone stays gone",
         )
     return report
 
 
-def _subjects(store: Store, path: ScopePath) -> list[tuple[ScopePath, ScopeKind, ScopePath]]:
+def subjects(store: Store, path: ScopePath) -> list[tuple[ScopePath, ScopeKind, ScopePath]]:
     """(owner of the journal, its kind, what of it is meant), innermost first. UsageError when nothing is stored."""
     found = owners_in(store, path)
     if found:
@@ -81,22 +77,23 @@ async def _clean(
     options: Options,
     agreed: DeletionPlan | None,
     report: Report,
-) -> None:
+) -> list[Failure]:
     """One journal's part. Fills `report`; nothing is opened where there is nothing to do."""
     if not deletions.plan_cleanup(session.store.read_fold(owner), str(path)).deletions:
-        return
+        return []
     _, target = wiring.describe_target(session.store, options)
     lock_path = path if path != owner else None
     scope = await open_owner(session, owner, kind, options, target=target, purpose="cleanup", lock_path=lock_path)
     try:
         await scope.run_state.ledger.flush()
-        plan = deletions.plan_cleanup(scope.run_state.ledger.fold, str(path))
+        plan = deletions.block(deletions.plan_cleanup(scope.run_state.ledger.fold, str(path)), kinds.obstacle())
         _refuse_more(plan, agreed)
         await finalize.carry_out(scope.run_state, plan, options, report)
     except BaseException as error:
         await abandon(scope, error)
         raise
     await _leave(scope, report)
+    return scope.run_state.failures
 
 
 async def _leave(scope: Scope, report: Report) -> None:

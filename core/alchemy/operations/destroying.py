@@ -9,13 +9,14 @@ from alchemy.engine.finalize import Report, refuse_protected
 from alchemy.engine.leaving import abandon
 from alchemy.engine.scope import Scope
 from alchemy.engine.session import Listener, Session
-from alchemy.errors import RunFailed, UsageError
-from alchemy.model.deletions import DeletionPlan
+from alchemy.errors import Failure, RunFailed, UsageError
+from alchemy.model import deletions
+from alchemy.model.deletions import DeletionPlan, block
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ScopeKind
 from alchemy.operations.programs import import_for_kinds
 from alchemy.operations.workspace import Workspace
-from alchemy.settings import Options, Project
+from alchemy.settings import Options, Project, find_project
 from alchemy.store.ledger import make_holder
 from alchemy.store.store import Store
 
@@ -45,7 +46,7 @@ async def destroy_stored(
     opened: list[Scope] = []
     try:
         if path not in [owner for owner, _ in found]:
-            await _hold(session, path, options)
+            await hold(session, path, options)
         for owner, kind in found:
             opened.append(await open_owner(session, owner, kind, options, target=target, purpose="destroy"))
         for scope in opened:
@@ -62,26 +63,26 @@ async def destroy_stored(
     if failures:
         raise RunFailed(
             f"destroy of {path} failed: {len(failures)} could not be deleted; what is left keeps its row",
-            tuple(failures),
+            failures,
             hint="mend the cause and destroy again: what is gone stays gone",
         )
-    _forget_application(session, path)
+    forget_application(session, path)
     return reports
 
 
-async def _destroy_all(opened: list[Scope], options: Options) -> tuple[list[Report], list[tuple[str, str]]]:
+async def _destroy_all(opened: list[Scope], options: Options) -> tuple[list[Report], list[Failure]]:
     """Innermost first; one that fails does not keep the others. (reports, what is left)"""
     reports: list[Report] = []
-    failures: list[tuple[str, str]] = []
+    failures: list[Failure] = []
     for scope in reversed(opened):
         try:
             reports.append(await scope.destroy(options))
         except RunFailed as error:
-            failures += [pair for pair in error.failures if pair not in failures]
+            failures += [each for each in error.each if each not in failures]
     return reports, failures
 
 
-async def _hold(session: Session, path: ScopePath, options: Options) -> None:
+async def hold(session: Session, path: ScopePath, options: Options) -> None:
     """The application's lock alone: it has no journal, but nobody may deploy a stage of it meanwhile."""
     if options.enable_locking:
         lease = await session.store.acquire(path, timeout=options.lock_timeout)
@@ -105,17 +106,21 @@ async def _destroy_nested(session: Session, path: ScopePath, options: Options) -
     except BaseException as error:
         await abandon(scope, error)
         raise
-    failures = tuple(scope.run_state.failures)
+    failures = scope.run_state.failures
     await scope.leave("failed" if failures else "done")
     if failures:
-        raise RunFailed(f"destroy of {path} failed: {len(failures)} left; their rows are kept", failures)
+        raise RunFailed(
+            f"destroy of {path} failed: {len(failures)} left; their rows are kept",
+            failures,
+            hint="mend the cause and destroy again: what is gone stays gone",
+        )
     return report
 
 
-def plan_destroy(store: Store, path: ScopePath) -> list[DeletionPlan]:
+def plan_destroy(store: Store, path: ScopePath, project: Project | None = None) -> list[DeletionPlan]:
     """What `destroy_stored` would delete, without lock or writing; the order in which the owners would go."""
-    from alchemy.model.deletions import plan_deletions
-
+    load_kinds(project or find_project())
+    obstacle = kinds.obstacle()
     plans: list[DeletionPlan] = []
     owners = [owner for owner, _ in owners_in(store, path)]
     if not owners:
@@ -123,29 +128,30 @@ def plan_destroy(store: Store, path: ScopePath) -> list[DeletionPlan]:
         workspace.refresh()
         owners = [ScopePath.parse(workspace.owner_of(str(path)))]
     for owner in reversed(owners):
-        fold = store.read_fold(owner)
         prefix = str(path) if owner.holds(path) else str(owner)
-        scopes = [s for s in fold.scopes.values() if s.path == prefix or s.path.startswith(prefix + "/")]
-        reason = "destroyed with its scope"
-        rows = fold.resources.values()
-        plans.append(plan_deletions(prefix, rows, scopes, alive=frozenset(), alive_scopes=frozenset(), reason=reason))
+        plans.append(block(deletions.plan_destroy(store.read_fold(owner), prefix), obstacle))
     return plans
 
 
 def stored_session(store: Store, options: Options, project: Project, phase: str, listener: Listener | None) -> Session:
     """A session over what is stored; kinds come from us, the project's modules, installed packages, the program."""
     words, _ = wiring.describe_target(store, options)
-    kinds.add_loader(wiring.load_kind)
+    load_kinds(project)
+    return Session(store, phase, options, wiring.connect, listener, words)
+
+
+def load_kinds(project: Project) -> None:
+    """From here on what is stored can be deleted, as far as the project knows how; nothing is imported yet."""
 
     def from_program(_: str) -> None:
         if project.program.is_file():
             import_for_kinds(project.program)
 
+    kinds.add_loader(wiring.load_kind)
     kinds.set_program(from_program)
-    return Session(store, phase, options, wiring.connect, listener, words)
 
 
-def _forget_application(session: Session, path: ScopePath) -> None:
+def forget_application(session: Session, path: ScopePath) -> None:
     """The application's own row goes with its last stage."""
     if path.parent is None and not session.store.has_journal(path):
         session.store.forget(path)
