@@ -28,7 +28,7 @@ from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
 from alchemy.store.spill import Spill, spill_name
 from tests.model.rows import scope as scope_row
-from tests.operations.actor import open_ledger, row, store_in
+from tests.operations.actor import actor_in, open_ledger, row, store_in
 
 PROD = "my-app/prod"
 DB = f"{PROD}/db"
@@ -118,6 +118,47 @@ def test_a_second_time_changes_nothing_more_and_puts_the_file_away_again(store: 
     assert (verdicts(again), again.run) == ([("db", "stored")], "")
     assert store.read_fold(PROD).serial == serial
     assert not file.exists()
+
+
+def test_a_spill_that_was_put_away_is_never_removed(store: LocalStore) -> None:
+    file = fenced(store, [[Put(creating(), "intent", "create")]], created())
+    data = file.read_bytes()
+    kept = recovered(store, file).kept
+    again = recovered(store, Path(kept))
+    assert (verdicts(again), again.kept) == ([("db", "stored")], kept)
+    assert Path(kept).read_bytes() == data
+
+
+def test_of_two_at_once_each_says_where_the_spill_is_kept(store: LocalStore) -> None:
+    file = fenced(store, [[Put(creating(), "intent", "create")]], created())
+    done = store.root / "spill" / "done" / file.name
+    with actor_in(store.root) as other:
+        other.open(PROD)
+
+        def overtake(who: str) -> None:  # as the other would: it writes, puts the file away and gives the lock back
+            other.ask("record", path=PROD, id="db")
+            done.parent.mkdir()
+            file.rename(done)
+            other.ask("close", path=PROD)
+
+        report = recovered(store, file, timeout=20.0, waiting=overtake)
+    assert (verdicts(report), report.kept) == ([("db", "stored")], str(done))
+    with pytest.raises(UsageError, match="there is no"):
+        recovered(store, file)
+
+
+def test_a_scope_that_came_and_went_within_one_spill(store: LocalStore) -> None:
+    inner = f"{PROD}/inner/a"
+    file = fenced(
+        store,
+        [[Put(creating(inner), "intent", "create")]],
+        created(inner),
+        Put(scope_row(f"{PROD}/inner", ScopeKind.NESTED)),
+        Drop(inner, kind="test:Lamp"),
+        Drop(scope=f"{PROD}/inner"),
+    )
+    assert [verdict for _, verdict in verdicts(recovered(store, file))] == ["write"] * 4
+    assert set(store.read_fold(PROD).scopes) == {PROD}
 
 
 def test_a_row_that_moved_on_is_shown_and_left_alone(store: LocalStore) -> None:

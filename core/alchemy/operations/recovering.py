@@ -133,7 +133,7 @@ class _Judge:
         self._fold = fold
         self._rows: dict[str, ResourceState] = dict(fold.resources)
         self._scopes: dict[str, ScopeState] = dict(fold.scopes)
-        self._ours: set[str] = set()  # what an earlier change of the spill has written
+        self._ours: set[str] = set()  # what an earlier change of the spill has written, as in `Fold.stamps`
 
     def all(self) -> list[tuple[RecoveryStep, Op | None]]:
         found = []
@@ -155,14 +155,14 @@ class _Judge:
         if stored is not None:
             if _same(stored, row):
                 return _step(row.key, what, "stored", "the state has it already"), None
-            if not self._untouched(row.key, stored) and not self._is_answer(stored, row, action):
+            if not self._untouched(row.key) and not self._is_answer(stored, row, action):
                 return _step(row.key, what, "skip", f"it has moved on since: {stored.status} by {stored.run}"), None
         self._rows[row.key] = row
         self._ours.add(row.key)
         why = "its call ended, and nobody wrote it down" if op.get("phase") == "result" else "not written down"
         return _step(row.key, what, "write", why), Put(row, str(op.get("phase", "set")), action, why)
 
-    def _untouched(self, key: str, stored: ResourceState | None) -> bool:
+    def _untouched(self, key: str) -> bool:
         """Nobody has written the row since the run that spilled: it knew what is stored."""
         return key in self._ours or self._fold.stamps[key].seq <= self._spilled.seq
 
@@ -179,7 +179,7 @@ class _Judge:
         if stored is None:
             return _step(key, what, "stored", "it is gone from the state already"), None
         deleted = op.get("token") == stored.token and stored.status is Status.DELETING
-        if not self._untouched(key, stored) and not deleted:
+        if not self._untouched(key) and not deleted:
             return _step(key, what, "skip", f"it was made anew or changed since: {stored.status} by {stored.run}"), None
         del self._rows[key]
         self._ours.add(key)
@@ -192,6 +192,7 @@ class _Judge:
         if not any(address.startswith(f"{row.path}/") for address in self._rows):
             return _step(row.path, "scope", "skip", "nothing is in it"), None
         self._scopes[row.path] = row
+        self._ours.add("\x00" + row.path)
         return _step(row.path, "scope", "write", "resources are in it"), Put(row)
 
     def _drop_scope(self, op: dict[str, Any]) -> tuple[RecoveryStep, Op | None]:
@@ -199,7 +200,7 @@ class _Judge:
         if path not in self._scopes:
             return _step(path, "scope dropped", "stored", "it is gone from the state already"), None
         used = any(other.startswith(f"{path}/") for other in (*self._rows, *self._scopes))
-        if used or self._fold.stamps["\x00" + path].seq > self._spilled.seq:
+        if used or not self._untouched("\x00" + path):
             return _step(path, "scope dropped", "skip", "it is in use"), None
         del self._scopes[path]
         return _step(path, "scope dropped", "write", "nothing is in it"), Drop(scope=path)
@@ -223,9 +224,14 @@ def _put_away(store: Store, file: Path) -> str:
     """Into `spill/done/`, where it is kept. Copied first: a crash in between leaves both, and the next time ends it."""
     files = files_of(store)
     directory = store.root / "spill" / DONE
-    data = files.read(file)
-    files.make_directory(directory)
     place, number = directory / file.name, 1
+    if os.path.realpath(file.parent) == os.path.realpath(directory):
+        return str(file)
+    try:
+        data = files.read(file)
+    except FileNotFoundError:  # somebody recovered it at the same time, and was first
+        return str(place)
+    files.make_directory(directory)
     while True:
         try:
             files.close(files.create(place, data))

@@ -99,17 +99,24 @@ def read_spill(store: Store, file: Path) -> Spilled:
     file = Path(os.path.abspath(file))
     inside = os.path.realpath(file.parent) == os.path.realpath(store.root / "spill")
     if not os.path.lexists(file):
-        known = [info.file for info in spills(store)]
-        raise UsageError(
-            f"there is no {safe_text(file)}",
-            hint=f"spills that wait: {', '.join(map(safe_text, known))}" if known else "no spill waits to be recovered",
-        )
+        raise _missing(store, file)
     if not _is_ours(file) and not inside:
         raise StateInvalid(
             f"{safe_text(file)} is not a plain file of {_user()}: only what a run of your own spilled is recovered",
             hint=f"copy it to {safe_text(store.root / 'spill')} after you have looked into it",
         )
-    return parse_spill(file, _bytes(file))
+    try:
+        return parse_spill(file, _bytes(file))
+    except FileNotFoundError:  # recovered by somebody else in this moment
+        raise _missing(store, file) from None
+
+
+def _missing(store: Store, file: Path) -> UsageError:
+    known = [info.file for info in spills(store)]
+    return UsageError(
+        f"there is no {safe_text(file)}",
+        hint=f"spills that wait: {', '.join(map(safe_text, known))}" if known else "no spill waits to be recovered",
+    )
 
 
 def _user() -> str:
