@@ -33,6 +33,8 @@ class Wire(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         seen = request.method, request.url.path.partition(f"/accounts/{self.shop.cloud.account}/")[2]
         self.shop.requests.append(seen)
+        if request.method == "PUT":
+            self.shop.sent.append(await request.aread())
         if self.shop.refuses(*seen):
             raise httpx.ConnectError("connection refused", request=request)
         response = await self.inner.handle_async_request(request)
@@ -50,6 +52,7 @@ class Shop:
         self.state_dir = directory / ".alchemy"
         self.cloud = Cloud(self.state_dir / "local-cloud")
         self.requests: list[Request] = []
+        self.sent: list[bytes] = []  # the body of each PUT
         self.loses: Callable[[str, str], bool] = lambda method, path: False  # after the cloud has acted
         self.refuses: Callable[[str, str], bool] = lambda method, path: False  # before
         monkeypatch.chdir(directory)

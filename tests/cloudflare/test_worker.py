@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a name that is too long": ({"name": "x" * 64}, "cannot be a name", "1 to 63"),
     "a string as a binding": ({"bindings": {"DB": "text"}}, "bindings.DB cannot be bound: 'text'", "env="),
     "one name twice": ({"env": {"A": "1"}, "bindings": {"A": "kv"}}, "A is in bindings= and in env=", "another name"),
-    "a number in env": ({"env": {"A": 1}}, "env.A: Input should be a valid string", "dict[str, str]"),
+    "a number in env": ({"env": {"A": 1}}, "env.A: Input should be a valid string", "str | Secret"),
 }
 
 
@@ -288,3 +288,29 @@ def test_planning_a_worker_calls_nothing_even_when_what_it_is_bound_to_does_not_
 
     shop.arun(program())
     assert (shop.requests, shop.cloud.result("GET", "workers/scripts")) == ([], [])
+
+
+def test_a_secret_is_bound_as_one_and_goes_when_the_program_drops_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALCHEMY_PASSWORD", "sea-horse")
+    by_hand = {"name": "HAND", "type": "secret_text", "text": "put-there-by-hand"}
+
+    def program(*secrets: str) -> Resource:
+        env: dict[str, Any] = {name: alchemy.secret(f"worker-value-{name}") for name in secrets}
+        bound: dict[str, Any] = {"BOUND": alchemy.secret("worker-value-bound")} if secrets else {}
+        return Worker("api", entrypoint="src/api.js", env={"MODE": "fast", **env}, bindings=bound)
+
+    shop.deploy(lambda: program("A", "B"))
+    shop.cloud.result("PUT", f"workers/scripts/{shop.outputs('api')['script_name']}/secrets", json=by_hand)
+    assert [bindings(shop)[name] for name in "AB"] == [{"name": n, "type": "secret_text"} for n in "AB"]
+    assert bindings(shop)["BOUND"]["type"] == "secret_text"
+    assert [name for name in ("A", "B", "bound") if f"worker-value-{name}".encode() not in shop.sent[0]] == []
+    assert bindings(shop)["MODE"] == {"name": "MODE", "type": "plain_text", "text": "fast"}
+    shop.deploy(lambda: program("A"))
+    assert sorted(bindings(shop)) == ["A", "BOUND", "HAND", "MODE"]
+    shop.deploy(program)
+    assert sorted(bindings(shop)) == ["HAND", "MODE"]
+    needles = [b"worker-value", b"put-there"]
+    files = [file for file in shop.directory.rglob("*") if file.is_file()]
+    assert not [file for file in files for needle in needles if needle in file.read_bytes()]

@@ -6,21 +6,27 @@ Neighbours: `worker_upload` makes what is sent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from alchemy.cloudflare.account_resource import AccountResource
 from alchemy.cloudflare.client import Api
-from alchemy.cloudflare.worker_upload import binding_list, check_bindings, read_module, upload_form
+from alchemy.cloudflare.failures import is_gone
+from alchemy.cloudflare.worker_upload import binding_list, check_bindings, read_module, secret_names, upload_form
 from alchemy.engine.context import Context
 from alchemy.engine.outputs import unknown_sources
 from alchemy.engine.resource import Outputs, output, prop
-from alchemy.errors import Refused
+from alchemy.errors import CloudError, Refused
+from alchemy.model.secrets import Secret
 
 _MARK = "alchemy:"  # our tags begin with it; tags of others are kept
 
 
 class Worker(AccountResource, kind="cloudflare:Worker"):
-    """`entrypoint`: a ready .js or .mjs module, relative to the project. `bindings`: resources by variable name."""
+    """`entrypoint`: a ready .js or .mjs module, relative to the project. `bindings`: resources by variable name.
+
+    What is secret in `env` or `bindings` is bound as a secret, which Cloudflare never shows again.
+    """
 
     idempotent: ClassVar[bool] = True
     service = "workers"
@@ -32,7 +38,7 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
 
     entrypoint: str
     bindings: dict[str, Any] = prop(default={})
-    env: dict[str, str] = prop(default={})
+    env: Mapping[str, str | Secret] = prop(default={})
     compatibility_date: str = "2026-01-01"
     compatibility_flags: list[str] = prop(default=[])
     workers_dev: bool = True
@@ -52,7 +58,15 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
         return await self._upload(ctx, ctx.name)
 
     async def update(self, ctx: Context, before: Worker) -> Outputs:
-        return await self._upload(ctx, self.known_id)
+        outputs = await self._upload(ctx, self.known_id)
+        names = {*self.bindings, *self.env}
+        for name in sorted(secret_names(before.bindings, before.env) - names):  # an upload keeps every secret
+            try:
+                await self.api(ctx).call("DELETE", self.path, self.known_id, "secrets", name)
+            except CloudError as error:
+                if not is_gone(error):
+                    raise
+        return outputs
 
     async def read(self, ctx: Context) -> Outputs | None:
         api, name = self.api(ctx), self.known_id or ctx.name

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from alchemy.errors import UsageError
+from alchemy.model.canonical import SecretText
+from alchemy.model.secrets import LockedSecret, Secret
 from alchemy.model.text import safe_text
 from alchemy.settings import find_project
 
@@ -68,13 +70,13 @@ def read_module(address: str, entrypoint: str) -> WorkerModule:
     return WorkerModule(path.name, content)
 
 
-def check_bindings(address: str, bindings: Mapping[str, Any], env: Mapping[str, str]) -> None:
+def check_bindings(address: str, bindings: Mapping[str, Any], env: Mapping[str, Any]) -> None:
     """UsageError when something cannot be bound, or one name means two things."""
     for name, bound in bindings.items():
-        if getattr(bound, "kind", None) not in _BINDABLE:
+        if not _is_secret(bound) and getattr(bound, "kind", None) not in _BINDABLE:
             raise UsageError(
                 f"{address}: bindings.{safe_text(name, 80)} cannot be bound: {safe_text(repr(bound), 80)}",
-                hint="bind D1Database, KVNamespace, R2Bucket, Queue or Worker; strings go into env=",
+                hint="bind D1Database, KVNamespace, R2Bucket, Queue, Worker or a secret; strings go into env=",
             )
     twice = sorted(bindings.keys() & env.keys())
     if twice:
@@ -83,15 +85,29 @@ def check_bindings(address: str, bindings: Mapping[str, Any], env: Mapping[str, 
         )
 
 
-def binding_list(bindings: Mapping[str, Any], env: Mapping[str, str]) -> list[dict[str, Any]]:
+def binding_list(bindings: Mapping[str, Any], env: Mapping[str, Any]) -> list[dict[str, Any]]:
     """As the API takes them. Resources are handles of this run or references restored from state."""
     found: list[dict[str, Any]] = []
     for name, bound in bindings.items():
+        if _is_secret(bound):
+            found.append({"type": "secret_text", "name": name, "text": bound})
+            continue
         kind, member, output = _BINDABLE[bound.kind]
         where = bound.outputs.get("jurisdiction")  # only buckets are known by jurisdiction and name
         extra = {"jurisdiction": where} if kind == "r2_bucket" and where not in (None, "default") else {}
         found.append({"type": kind, "name": name, member: bound.outputs[output], **extra})
-    return found + [{"type": "plain_text", "name": name, "text": text} for name, text in env.items()]
+    for name, text in env.items():
+        found.append({"type": "secret_text" if _is_secret(text) else "plain_text", "name": name, "text": text})
+    return found
+
+
+def secret_names(bindings: Mapping[str, Any], env: Mapping[str, Any]) -> set[str]:
+    """Of the variables that are bound as secrets; whether they can be opened does not matter."""
+    return {name for name, value in [*bindings.items(), *env.items()] if _is_secret(value)}
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, SecretText | LockedSecret | Secret)
 
 
 def upload_form(module: WorkerModule, metadata: Mapping[str, Any]) -> list[tuple[str, tuple[str | None, bytes, str]]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from alchemy.engine.props import handles_in
 from alchemy.errors import UsageError
 from alchemy.model.canonical import SecretText
+from alchemy.model.secrets import Secret
 from alchemy.model.text import safe_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,17 @@ def _hints(cls: Any) -> dict[str, Any]:
     except (NameError, TypeError, AttributeError):
         return {}
     fields: dict[str, Field] = cls._fields
-    return {name: hints[name] for name, declared in fields.items() if not declared.is_output and name in hints}
+    return {n: _opened(hints[n]) for n, declared in fields.items() if not declared.is_output and n in hints}
+
+
+def _opened(hint: Any) -> Any:
+    """`str | Secret` says what a program may write; what is judged is open already."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType) and Secret in arguments:
+        return typing.Union[tuple(each for each in arguments if each is not Secret)]  # noqa: UP007 - of a tuple
+    if origin in (dict, list, Mapping) and arguments:
+        return origin[tuple(map(_opened, arguments))]
+    return hint
 
 
 def _plainly_right(value: object, hint: Any) -> bool:

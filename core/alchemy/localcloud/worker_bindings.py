@@ -1,6 +1,7 @@
 """Bindings of a Worker: checked against what exists, completed from the version before, shaped for answers.
 
-Neighbours: `worker_uploads` and `worker_settings` call this; secrets are bindings whose value never leaves again.
+Neighbours: `worker_uploads` and `worker_settings` call this. Secrets are bindings whose value is not even kept: nothing
+here runs a Worker, and nothing shall be found in our files.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def resolve(
         if complete["name"] in found:
             raise Refusal(400, REFUSED_UPLOAD, f"Binding name '{shown(complete['name'])}' already in use.")
         _check(db, script, complete)
-        found[complete["name"]] = complete
+        found[complete["name"]] = without_value(complete)
     for binding in previous:
         if binding["type"] in keep:
             found.setdefault(binding["name"], binding)
@@ -88,13 +89,18 @@ def _check(db: sqlite3.Connection, script: str, binding: Binding) -> None:
         raise Refusal(400, REFUSED_UPLOAD, f"Binding '{name}' references {kind} '{shown(target)}' which was not found.")
 
 
+def without_value(binding: Binding) -> Binding:
+    """A secret by its name and type; any other as it is."""
+    if binding["type"] not in SECRET_TYPES:
+        return binding
+    return {name: value for name, value in binding.items() if name not in _SECRET_MEMBERS}
+
+
 def answered(bindings: Iterable[Binding]) -> list[Binding]:
     """Bindings as an answer shows them: a d1 id under both its names, no secret values."""
     result: list[Binding] = []
-    for binding in bindings:
-        if binding["type"] in SECRET_TYPES:
-            binding = {name: value for name, value in binding.items() if name not in _SECRET_MEMBERS}
-        elif binding["type"] == "d1":
+    for binding in map(without_value, bindings):
+        if binding["type"] == "d1":
             binding = {**binding, "database_id": binding["id"]}
         result.append(binding)
     return result

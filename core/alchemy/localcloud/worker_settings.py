@@ -16,7 +16,14 @@ from alchemy.localcloud.call import Call, Route
 from alchemy.localcloud.clock import timestamp
 from alchemy.localcloud.envelope import Refusal, Reply, shown, success
 from alchemy.localcloud.fields import Fields
-from alchemy.localcloud.worker_bindings import REFUSED_UPLOAD, SECRET_TYPES, Binding, answered, resolve
+from alchemy.localcloud.worker_bindings import (
+    REFUSED_UPLOAD,
+    SECRET_TYPES,
+    Binding,
+    answered,
+    resolve,
+    without_value,
+)
 from alchemy.localcloud.worker_scripts import update_script
 from alchemy.localcloud.worker_uploads import active_version, add_version, deploy, find_script, read_upload, source
 
@@ -182,7 +189,7 @@ def _read_secret(fields: Fields) -> Binding:
     kind = fields.choice("type", SECRET_TYPES) or SECRET_TYPES[0]
     if kind == "secret_text" and not isinstance(fields.values.get("text"), str):
         raise fields.refuse("text", "a string")
-    return {**fields.values, "name": fields.text("name", longest=255), "type": kind}
+    return without_value({**fields.values, "name": fields.text("name", longest=255), "type": kind})
 
 
 def _change_secrets(

@@ -47,13 +47,6 @@ class Secret:
     def __reduce_ex__(self, _: object) -> NoReturn:
         raise TypeError("a secret is not pickled: read its .value where it is needed")
 
-    @classmethod
-    def __get_pydantic_core_schema__(cls, *_: object) -> Any:
-        """For annotations of props that name it."""
-        from pydantic_core import core_schema
-
-        return core_schema.is_instance_schema(cls)
-
 
 class LockedSecret:
     """A sealed value that could not be opened. Carrying it around is fine; using it raises why."""
