@@ -5,7 +5,11 @@ Neighbours: the command line turns these into one line on stderr and an exit cod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+MOST_HINTS = 5  # of one run: a kind may word its own for each resource
 
 
 class AlchemyError(Exception):
@@ -73,6 +77,10 @@ class Refused(AlchemyError):
     exit_code = 5
 
 
+class NoCloudYet(AlchemyError):
+    """A plan would look into a local cloud that nothing was deployed to: there is nothing in it."""
+
+
 class Ambiguous(AlchemyError):
     """Several objects in the cloud could be one resource, and nothing tells which. Raised by a kind's `read`.
 
@@ -126,12 +134,33 @@ class ResourceFailed(AlchemyError):
         self.address = address
 
 
-class RunFailed(AlchemyError):
-    """A run ended with failures; each is listed once, root causes only."""
+class Failure(NamedTuple):
+    """Of one resource in a run. `hint` is what its cause says to do next, empty where that says nothing."""
 
-    def __init__(self, message: str, failures: tuple[tuple[str, str], ...] = (), *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.failures = failures
+    address: str
+    why: str
+    hint: str = ""
+
+
+def hints_of(failures: Iterable[Failure]) -> tuple[str, ...]:
+    """Each once, that of the most failures first."""
+    counted = Counter(each.hint for each in failures if each.hint)
+    return tuple(hint for hint, _ in counted.most_common(MOST_HINTS))
+
+
+class RunFailed(AlchemyError):
+    """A run ended with failures; each is listed once, root causes only.
+
+    `failures` are pairs of address and cause, `steps` what to do next, one each: what the causes say, the most common
+    first, then what goes for the run. `hint` is all of them in one line, `each` what other failures are made from.
+    """
+
+    def __init__(self, message: str, failures: Iterable[Failure] = (), *, hint: str = "") -> None:
+        self.each = tuple(dict.fromkeys(failures))
+        self.failures = tuple((each.address, each.why) for each in self.each)
+        self.hints = hints_of(self.each)
+        self.steps = tuple(filter(None, (*self.hints, hint)))
+        super().__init__(message, hint="; ".join(self.steps))
 
 
 class Interrupted(SystemExit):

@@ -95,6 +95,8 @@ class Invocation:
     listener: Any = None  # Callable[[Entry], None]: gets every event of the run
     importing: bool = False  # the program is imported for its kinds only: alchemy() refuses
     purpose: str = ""  # what the lock says; the phase when empty
+    yes: bool = False  # consent to what a replacement loses
+    agreed: Any = None  # engine.agreement.Agreement: the plan that the run is held to
 
 
 invocation: ContextVar[Invocation] = ContextVar("invocation", default=Invocation())  # noqa: B039 - frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from alchemy.errors import AlchemyError, UsageError
+from alchemy.errors import AlchemyError, NoCloudYet, UsageError
 from alchemy.model.text import safe_text
 from alchemy.model.values import Target
 from alchemy.settings import Options, Project
@@ -82,6 +82,13 @@ def connect(store: Store, options: Options) -> Connection:
         timeout=_REQUEST_TIMEOUT,
     )
     return Connection(client, Target(account=account, name="local cloud"))
+
+
+def connect_to_look(store: Store, options: Options) -> Connection:
+    """For a plan: never makes a local cloud. NoCloudYet where there is none."""
+    if is_local(options) and not store.remote and describe_target(store, options)[1] is None:
+        raise NoCloudYet(f"there is no local cloud under {safe_text(store.root)} yet", hint="`alchemy deploy` makes it")
+    return connect(store, options)
 
 
 def load_kind(kind: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from alchemy.cli.options import Command, Given, shared
@@ -11,18 +13,27 @@ from alchemy.cli.options import Command, Given, shared
 @click.argument("program", required=False)
 @click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
 @click.option("--adopt", is_flag=True, help="Take over objects that exist already under the wished name.")
-@click.option("--yes", is_flag=True, help="Accepted for scripts: deploy asks nothing, the program is the consent.")
+@click.option("--plan", "file", metavar="FILE", help="Do what `alchemy plan --out FILE` saved, or refuse (exit 5).")
+@click.option("--yes", is_flag=True, help="Consent to replacements that lose data; deploy asks nothing else.")
 @shared
-def deploy(given: Given, program: str | None, stage: str, adopt: bool, yes: bool) -> None:
+def deploy(given: Given, program: str | None, stage: str, adopt: bool, file: str | None, yes: bool) -> None:
     """Run PROGRAM (default: alchemy_run.py) and make the cloud match it.
 
     Creates what is new, updates what changed, and deletes what the program no longer declares. A failure skips what
     depends on it, lets the rest go on, and deletes nothing.
+
+    \b
+    Example: alchemy plan --out prod.plan && alchemy deploy --plan prod.plan
     """
     from alchemy.cli.running import program_of, run
     from alchemy.cli.scope.spilled import mention_spills
 
     path = program_of(given, program)
-    ran = run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {})
+    if file is not None:
+        from alchemy.cli.agreed import carry_out
+
+        ran = carry_out(given, path, Path(file), stage=stage, adopt=adopt, yes=yes)
+    else:
+        ran = run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {}, yes=yes)
     ran.raise_error()
     mention_spills(given, [str(done.ledger.path) for done in ran.runs])

@@ -1,8 +1,15 @@
-"""`alchemy plan`: what deploy would do, attribute by attribute. Takes no lock, calls nothing, writes nothing."""
+"""`alchemy plan`: what deploy would do, attribute by attribute. Takes no lock, changes nothing in state or cloud.
+
+Neighbours: `attributes` draws the differences, `agreed` carries a saved plan out.
+"""
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,53 +20,90 @@ if TYPE_CHECKING:
     from alchemy.cli.pages import Page
     from alchemy.cli.running import Ran
     from alchemy.engine.session import Run
-    from alchemy.model.changes import Change, Difference
+    from alchemy.model.changes import Change
     from alchemy.model.deletions import Deletion
 
-LONGEST = 160  # characters of a value in a diff
-_UNKNOWN = "(known after deploy)"
+_WIDTH = 80  # cells, where nobody says
+_BELOW = " " * 13  # where a reason goes on
 
 
 @click.command(cls=Command)
 @click.argument("program", required=False)
 @click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@click.option("--adopt", is_flag=True, help="As `deploy --adopt`: look which objects exist under the wished names.")
+@click.option("--out", metavar="FILE", help="Save the plan: `alchemy deploy --plan FILE` does exactly that.")
 @click.option("--detailed-exitcode", is_flag=True, help="0: no changes, 2: changes, 1: anything else.")
 @as_json
 @shared
-def plan(given: Given, program: str | None, stage: str, detailed_exitcode: bool, json_: bool) -> None:
+def plan(
+    given: Given, program: str | None, stage: str, adopt: bool, out: str | None, detailed_exitcode: bool, json_: bool
+) -> None:
     """Show what `alchemy deploy` would do with PROGRAM (default: alchemy_run.py).
 
     The program runs, acting on nothing: outputs that only a deploy can know print as placeholders.
+
+    \b
+    Example: alchemy plan --stage prod --out prod.plan
     """
     from alchemy.cli.failures import Ended
     from alchemy.cli.pages import Page, show_json
     from alchemy.cli.running import program_of, run
 
     path = program_of(given, program)
-    ran = run(given, path, phase="plan", stage=stage, prints_to_stderr=True)
+    file = _writable(out)
+    options = {"adopt": True} if adopt else {}
+    ran = run(given, path, phase="plan", stage=stage, options=options, prints_to_stderr=True)
     if json_:
         show_json(document(ran))
     else:
         page = Page(plain=given.plain)
-        for made in ran.runs:
-            _show(page, made, verbose=given.verbose)
+        _show_all(page, ran, verbose=given.verbose)
         page.show()
+    if file is not None and ran.error is None:
+        _save(given, ran, path, file, stage=stage, adopt=adopt)
     ran.raise_error()
     if detailed_exitcode and any(_changes(made) for made in ran.runs):
         raise Ended(2)
 
 
+def _writable(out: str | None) -> Path | None:
+    """Looked at before the program runs."""
+    from alchemy.errors import UsageError
+    from alchemy.operations.planning import refuse_overwriting
+
+    if out is None:
+        return None
+    if not out:
+        raise UsageError("--out is empty", hint="name a file: --out prod.plan")
+    refuse_overwriting(Path(out))
+    return Path(out)
+
+
+def _save(given: Given, ran: Ran, program: Path, file: Path, *, stage: str, adopt: bool) -> None:
+    from alchemy.model.text import safe_text
+    from alchemy.operations.planning import make_plan, write_plan
+
+    made = make_plan(ran.runs, program, stage=stage, adopt=adopt)
+    write_plan(file, made)
+    if not given.quiet:
+        sys.stderr.write(f"saved: `alchemy deploy --plan {safe_text(file)}` does exactly this, or refuses\n")
+
+
 def document(ran: Ran) -> dict[str, Any]:
     """docs/cli-json.md, `alchemy plan`."""
+    from alchemy.errors import hints_of
+
     stages = [
         {
             "scope": str(made.ledger.path),
             "state_dir": made.session.store.place,
             "target": made.session.target,
+            "serial": made.ledger.fold.serial,
             "changes": [_change(change) for change in made.planned],
             "deletions": [_deletion(step) for step in _deletions(made)],
             "counts": dict(_counts(made)),
-            "failures": [list(pair) for pair in made.failures],
+            "failures": [[each.address, each.why] for each in made.failures],
+            "hints": list(hints_of(made.failures)),
         }
         for made in ran.runs
     ]
@@ -72,8 +116,18 @@ def _change(change: Change) -> dict[str, Any]:
         "kind": change.kind,
         "action": str(change.action),
         "reason": change.reason,
+        "found": change.found,
+        "loses": change.loses,
         "diff": [
-            {"path": d.path, "before": d.before, "after": d.after, "was": d.was, "will": d.will, "unknown": d.unknown}
+            {
+                "path": d.path,
+                "before": d.before,
+                "after": d.after,
+                "was": d.was,
+                "will": d.will,
+                "unknown": d.unknown,
+                "locked": d.locked,
+            }
             for d in change.diff
         ],
     }
@@ -98,6 +152,7 @@ def _deletions(made: Run) -> list[Deletion]:
 def _counts(made: Run) -> Counter[str]:
     counts = Counter("verify" if _verified_first(change) else str(change.action) for change in made.planned)
     counts["failed"] += len(made.failures)
+    counts["losing"] += sum(bool(change.loses) for change in made.planned)
     for step in _deletions(made):
         counts["blocked" if step.blocked else str(step.action)] += 1
     return +counts
@@ -111,32 +166,89 @@ def _verified_first(change: Change) -> bool:
 
 
 def _changes(made: Run) -> bool:
-    return any(number for action, number in _counts(made).items() if action not in ("keep", "failed"))
+    return any(number for action, number in _counts(made).items() if action not in ("keep", "failed", "losing"))
 
 
-def _show(page: Page, made: Run, *, verbose: bool) -> None:
-    from alchemy.cli.wording import TONES, short_kind, sign
+def _show_all(page: Page, ran: Ran, *, verbose: bool) -> None:
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns if page.rich else _WIDTH
+    for made in ran.runs:
+        _show(page, made, width, verbose=verbose)
+    if len(ran.runs) > 1:
+        total: Counter[str] = Counter()
+        for made in ran.runs:
+            total += _counts(made)
+        page.say()
+        page.say((f"in all: {count_line(total)}", "title"))
 
-    page.section(str(made.ledger.path))
+
+def _show(page: Page, made: Run, width: int, *, verbose: bool) -> None:
+    """One journal; what is in its nested scopes stands under their paths."""
+    path = str(made.ledger.path)
+    page.section(path)
     page.say((f"  target: {made.session.target}", "dim"))
-    for change in made.planned:
-        action = str(change.action)
-        if action == "keep" and not verbose and not _verified_first(change):
-            continue
-        glyph, tone = sign(page.signs, action), TONES.get(action, "dim")
-        kind = short_kind(change.kind)
-        page.say(f"  {''}", (f"{glyph} {action:<8}", tone), f"{change.address}  ", (f"{kind}  {change.reason}", "dim"))
-        for difference in change.diff:
-            if difference.was or difference.unknown or difference.after not in (None, [], {}):
-                page.say(*_difference(difference, page))
-    for step in _deletions(made):
-        action = "blocked" if step.blocked else str(step.action)
-        glyph = page.signs.warning if step.blocked else sign(page.signs, action)
-        why = f"{step.reason}; {step.blocked}" if step.blocked else step.reason
-        kind = short_kind(step.kind)
-        tone = TONES.get(action, "warn")
-        page.say("  ", (f"{glyph} {action:<8}", tone), f"{step.address}  ", (f"{kind}  {why}", "dim"))
+    shown = [change for change in made.planned if verbose or _worth_showing(change)]
+    deletions = _deletions(made)
+    addresses = [change.address for change in shown] + [step.address for step in deletions]
+    scopes = dict.fromkeys(map(_scope, addresses))
+    ordered = sorted(scopes, key=lambda scope: scope != path)  # its own first, the others as the program has them
+    for scope in ordered:
+        if len(ordered) > 1 and scope != path:
+            page.say()
+            page.say((f"  {scope}", "title"))
+        for change in shown:
+            if _scope(change.address) == scope:
+                _show_change(page, change, width)
+        for step in deletions:
+            if _scope(step.address) == scope:
+                _show_deletion(page, step, width)
+    if len(ordered) > 1:
+        page.say()
     page.say("  ", (count_line(_counts(made)), "title"))
+
+
+def _scope(address: str) -> str:
+    return address.rpartition("/")[0]
+
+
+def _worth_showing(change: Change) -> bool:
+    """Not what surely stays as it is."""
+    assumed = change.desired is not None and change.desired.assumed
+    return str(change.action) != "keep" or _verified_first(change) or bool(assumed)
+
+
+def _show_change(page: Page, change: Change, width: int) -> None:
+    from alchemy.cli.attributes import attribute_lines
+    from alchemy.cli.wording import TONES
+
+    action = str(change.action)
+    _head(page, action, action, TONES.get(action, "dim"), change.address, change.kind, change.reason, width)
+    if change.loses:
+        page.say("      ", (f"{page.signs.warning} {change.loses}", "bad"))
+    for difference in change.diff:
+        if difference.was or difference.unknown or difference.after not in (None, [], {}):
+            for pieces in attribute_lines(difference, page.signs, width):
+                page.say(*pieces)
+
+
+def _show_deletion(page: Page, step: Deletion, width: int) -> None:
+    from alchemy.cli.wording import TONES
+
+    action = "blocked" if step.blocked else str(step.action)
+    why = f"{step.reason}; {step.blocked}" if step.blocked else step.reason
+    _head(page, action, str(step.action), TONES.get(action, "warn"), step.address, step.kind, why, width)
+
+
+def _head(page: Page, word: str, action: str, tone: str, address: str, kind: str, reason: str, width: int) -> None:
+    """`+ create   my-app/prod/db  D1Database  not in the state yet`; the reason below where that is too long."""
+    from alchemy.cli.wording import short_kind, sign
+
+    glyph = page.signs.warning if word == "blocked" else sign(page.signs, action)
+    subject = f"{address}  "
+    room = width - len(_BELOW) - len(subject) - len(short_kind(kind)) - 2
+    beside = reason if len(reason) <= room else ""
+    page.say("  ", (f"{glyph} {word:<8} ", tone), subject, (f"{short_kind(kind)}  {beside}".rstrip(), "dim"))
+    for text in [] if beside else textwrap.wrap(reason, max(30, width - len(_BELOW)), break_long_words=False):
+        page.say(_BELOW, (text, "dim"))
 
 
 def count_line(counts: Counter[str]) -> str:
@@ -146,18 +258,6 @@ def count_line(counts: Counter[str]) -> str:
     words += [f"{counts[outcome]:,} {outcome}" for outcome in ("blocked", "failed") if counts[outcome]]
     if not words:
         return f"no changes, {counts['keep']:,} unchanged"
+    if counts["losing"]:
+        words.append(f"{counts['losing']:,} would need consent")
     return ", ".join([*words, f"{counts['keep']:,} unchanged"])
-
-
-def _difference(difference: Difference, page: Page) -> list[Any]:
-    path = difference.path.removeprefix("$")  # `$inputs`: digests of the files that go with it
-    from alchemy.cli.wording import value_text
-
-    after = _UNKNOWN if difference.unknown else value_text(difference.after, LONGEST)
-    if not difference.was:
-        return ["      ", ("+ ", "good"), (f"{path}: ", "dim"), (after, "good")]
-    before = (value_text(difference.before, LONGEST), "bad")
-    if not difference.will and not difference.unknown:
-        return ["      ", ("- ", "bad"), (f"{path}: ", "dim"), before]
-    arrow = (f" {page.signs.arrow} ", "dim")
-    return ["      ", ("~ ", "warn"), (f"{path}: ", "dim"), before, arrow, (after, "good")]

@@ -56,8 +56,13 @@ def run(
     options: dict[str, Any] | None = None,
     shows_plan: bool = False,
     prints_to_stderr: bool = False,
+    yes: bool = False,
+    agreed: Any = None,
 ) -> Ran:
-    """`prints_to_stderr`: what the program prints stays out of a JSON document on stdout."""
+    """`prints_to_stderr`: what the program prints stays out of a JSON document on stdout.
+
+    `yes`: consent to what replacements lose. `agreed`: engine.agreement.Agreement, the plan that it is held to.
+    """
     if stage:
         check_name(stage, "stage")
     told = narrator(given, shows_plan=shows_plan)
@@ -75,6 +80,8 @@ def run(
         state_dir=given.state_dir,
         options={**given.values, **(options or {})},
         listener=listen,
+        yes=yes,
+        agreed=agreed,
     )
     try:
         if prints_to_stderr:

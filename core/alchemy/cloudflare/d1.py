@@ -13,6 +13,7 @@ from alchemy.engine.resource import Outputs, output, prop
 class D1Database(AccountResource, kind="cloudflare:D1Database"):
     """Only read replication can be changed; a change of anything else makes a new, empty database."""
 
+    holds_data = True
     service = "d1"
     path = "d1/database"
     members = (("database_id", "uuid"), ("database_name", "name"))
@@ -39,6 +40,11 @@ class D1Database(AccountResource, kind="cloudflare:D1Database"):
             if database.get("name") == name:  # the filter also finds names that only contain it
                 return database
         return None
+
+    async def is_empty(self, ctx: Context) -> bool:
+        """No table in it. An answer that does not say is no answer."""
+        found = await self.api(ctx).find(self.path, self.known_id) if self.known_id else None
+        return found is None or found.get("num_tables") == 0
 
     async def update(self, ctx: Context, before: D1Database) -> Outputs:
         mode = self.read_replication or ("disabled" if before.read_replication else None)

@@ -9,10 +9,13 @@ from alchemy.cloudflare.client import LARGEST_PAGE, Api
 from alchemy.engine.context import Context
 from alchemy.engine.resource import Outputs, output, prop
 
+_FEWEST_KEYS = 10  # the least that a listing takes
+
 
 class KVNamespace(AccountResource, kind="cloudflare:KVNamespace"):
     """Another `name` renames it and keeps its values."""
 
+    holds_data = True
     service = "kv"
     path = "storage/kv/namespaces"
     members = (("namespace_id", "id"), ("title", "title"))
@@ -32,6 +35,12 @@ class KVNamespace(AccountResource, kind="cloudflare:KVNamespace"):
             if namespace.get("title") == name:
                 return namespace
         return None
+
+    async def is_empty(self, ctx: Context) -> bool:
+        """A listing of keys finds none."""
+        if not self.known_id:
+            return True
+        return not await self.api(ctx).call("GET", self.path, self.known_id, "keys", params={"limit": _FEWEST_KEYS})
 
     async def update(self, ctx: Context, before: KVNamespace) -> Outputs:
         title = self.outputs["title"]

@@ -16,6 +16,7 @@ _DEFAULTS = {"delivery_delay": 0, "delivery_paused": False, "message_retention_p
 class Queue(AccountResource, kind="cloudflare:Queue"):
     """Another `name` renames it and keeps its messages. Durations are seconds."""
 
+    holds_data = True  # and nothing tells whether messages wait in it
     service = "queues"
     path = "queues"
     members = (("queue_id", "queue_id"), ("queue_name", "queue_name"))

@@ -16,6 +16,7 @@ _NOT_EMPTY = 10008
 class R2Bucket(AccountResource, kind="cloudflare:R2Bucket"):
     """Only the storage class of new objects can be changed. A bucket that holds objects is never deleted."""
 
+    holds_data = True
     service = "r2"
     path = "r2/buckets"
     members = (("bucket_name", "name"), ("location", "location"))
@@ -47,6 +48,13 @@ class R2Bucket(AccountResource, kind="cloudflare:R2Bucket"):
     async def update(self, ctx: Context, before: R2Bucket) -> Outputs:
         headers = {**self.headers(), "cf-r2-storage-class": self.storage_class}
         return self.described(await self.api(ctx).call("PATCH", self.path, self.known_id, headers=headers))
+
+    async def is_empty(self, ctx: Context) -> bool:
+        """A listing of one object finds none; uploads that were never completed do not count."""
+        if not self.known_id:
+            return True
+        given: dict[str, Any] = {"headers": self.headers(), "params": {"per_page": 1}}
+        return not await self.api(ctx).call("GET", self.path, self.known_id, "objects", **given)
 
     async def delete(self, ctx: Context) -> None:
         try:

@@ -258,6 +258,7 @@ class Scope:
             await run.ledger.flush()
         plan = self.deletion_plan(destroy=destroy)
         run.deletions.append(plan)
+        run.session.terms.check_deletions(plan)
         if self.phase == "read" or not run.ledger.writable:
             return
         if destroy:

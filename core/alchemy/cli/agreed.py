@@ -1,0 +1,77 @@
+"""`alchemy deploy --plan FILE`: what was agreed and nothing else.
+
+Neighbours: `deploy` is the command, `plan` makes the file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from alchemy.cli.options import Given
+from alchemy.cli.running import Ran
+from alchemy.errors import Refused, UsageError
+from alchemy.model.plans import SavedPlan
+from alchemy.model.text import safe_text
+
+
+def carry_out(given: Given, program: Path, file: Path, *, stage: str, adopt: bool, yes: bool) -> Ran:
+    """Plans again in a child process and compares; then runs, held to the plan step by step."""
+    from alchemy.cli.running import run
+    from alchemy.engine.agreement import Agreement
+    from alchemy.operations.planning import read_plan, refuse_moved
+
+    planned = read_plan(file)
+    _refuse_other_options(planned, stage=stage, adopt=adopt)
+    refuse_moved(file, planned, _plan_again(given, program, planned))
+    _refuse_losses(planned, yes=yes)
+    agreement = Agreement(planned)
+    options = {"adopt": True} if planned.adopt else {}
+    ran = run(given, program, phase="up", stage=planned.stage, options=options, yes=yes, agreed=agreement)
+    if ran.error is not None and agreement.broken and not isinstance(ran.error, Refused):
+        left = Refused(
+            f"the run left its plan and stopped: {agreement.broken[0]}",
+            hint=f"what was done is done; look at a new plan: alchemy plan --out {safe_text(file)}",
+        )
+        left.__cause__ = ran.error
+        ran.error = left
+    return ran
+
+
+def _refuse_other_options(planned: SavedPlan, *, stage: str, adopt: bool) -> None:
+    if stage and stage != planned.stage:
+        was = f"with --stage {safe_text(planned.stage, 80)}" if planned.stage else "without --stage"
+        raise UsageError(f"the plan was made {was}, not with {safe_text(stage, 80)!r}", hint="leave --stage out")
+    if adopt and not planned.adopt:
+        raise UsageError("the plan was made without --adopt", hint="leave it out, or plan with --adopt")
+
+
+def _refuse_losses(planned: SavedPlan, *, yes: bool) -> None:
+    binding = [change for change in planned.losses if "--yes" not in change.loses]
+    if not planned.losses or (yes and not binding):
+        return
+    named = "; ".join(f"{change.address}: {change.loses}" for change in (binding if yes else planned.losses))
+    hint = "pass allow_data_loss=True in the program, and plan again" if binding else "add --yes when that is meant"
+    raise Refused(f"the plan holds what needs consent, nothing was done: {safe_text(named, 600)}", hint=hint)
+
+
+def _plan_again(given: Given, program: Path, planned: SavedPlan) -> SavedPlan:
+    """In a child process: no program runs twice in one interpreter."""
+    from alchemy.cli.failures import Ended
+    from alchemy.operations.planning import read_plan
+
+    with tempfile.TemporaryDirectory(prefix="alchemy-") as directory:
+        file = Path(directory, "plan")
+        command = [sys.executable, "-P", "-m", "alchemy.cli", "plan", str(program), "--quiet", "--plain"]
+        command += ["--out", str(file)]
+        command += ["--stage", planned.stage] if planned.stage else []
+        command += ["--adopt"] if planned.adopt else []
+        command += ["--state-dir", str(given.state_dir)] if given.state_dir else []
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ})
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            raise Ended(done.returncode)
+        return read_plan(file)
