@@ -26,7 +26,9 @@ from alchemy.model.secrets import Secret
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
 from alchemy.settings import PHASES, Invocation, Options, base_options, find_project, invocation
-from alchemy.store.place import find_store
+from alchemy.store.afar import apart
+from alchemy.store.moving import refuse_moved
+from alchemy.store.place import choose_store
 
 
 class SecretMaker:
@@ -148,7 +150,7 @@ def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) 
         raise ProgramImported("the program is imported for its kinds only")
     wiring.refuse_other_platforms()
     project = find_project()
-    store = find_store(project, asked.state_dir or state_dir)
+    store = choose_store(project, asked.state_dir or state_dir)
     outer = open_scope()
     same = outer is not None and outer.session.store.place == store.place
     inherited = outer.options if outer is not None and same else base_options(project)
@@ -168,6 +170,7 @@ def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) 
 
 
 async def _open(session: Session, path: ScopePath, kind: ScopeKind, given: Options, purpose: str = "") -> Scope:
+    await apart(session.store, lambda: refuse_moved(session.store))
     _, target = wiring.describe_target(session.store, given)
     asked = invocation.get()
     return await open_owner(session, path, kind, given, target=target, purpose=purpose or asked.purpose)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from alchemy.errors import UsageError
-from alchemy.store.objects.settings import BucketSettings, bucket_settings
+from alchemy.store.objects.settings import BucketSettings, bucket_settings, same_spelling
 
 ENVIRONMENT = {
     "R2_ACCESS_KEY_ID": "key",
@@ -119,6 +119,28 @@ def test_the_region_is_that_of_the_endpoint_or_the_one_given() -> None:
     assert read(R2_ENDPOINT="https://s3.eu-central-1.amazonaws.com").region == "eu-central-1"
     assert read(R2_ENDPOINT="https://s3.eu-central-1.amazonaws.com", R2_REGION="x").region == "x"
     assert read(R2_ENDPOINT="https://s3.example", R2_REGION="eu-west").region == "eu-west"
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        ["https://s3.example", "https://s3.example:443/", "S3.example", "https://s3.example.", "https://s3.example/team-state"],
+        ["https://s3.eu-west-1.amazonaws.com", "https://s3-eu-west-1.amazonaws.com", "https://s3.amazonaws.com",
+         "https://s3.dualstack.eu-west-1.amazonaws.com"],
+        ["https://0123456789.r2.cloudflarestorage.com", "https://0123456789.R2.cloudflarestorage.com:443"],
+    ],
+)  # fmt: skip
+def test_a_place_is_one_text_however_it_is_spelled(endpoints: list[str]) -> None:
+    places = {
+        bucket_settings({**ENVIRONMENT, "R2_ENDPOINT": endpoint}, {"state_prefix": prefix}).place  # type: ignore[union-attr]
+        for endpoint in endpoints
+        for prefix in ("team/shop", "/team/shop/")
+    }
+    assert len(places) == 1
+    (place,) = places
+    assert place.endswith("/team-state/team/shop")
+    assert same_spelling(place + "//") == place
+    assert same_spelling(place.replace("team-state", "Team-State")) != place, "names of buckets have a case"
 
 
 def test_buckets_of_one_name_in_two_accounts_jurisdictions_or_services_are_told_apart() -> None:

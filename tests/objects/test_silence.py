@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alchemy import alchemy
 from alchemy.engine.session import Session
 from alchemy.errors import StorageFailed
 from alchemy.model.events import Entry, Noted
@@ -19,7 +20,7 @@ from alchemy.store.objects.port import Unknown
 from alchemy.store.objects.silence import Silence
 from alchemy.store.objects.store import ObjectStore
 from alchemy.testing.objects import MemoryObjects
-from alchemy.testing.s3 import Server
+from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
 from tests.crash.moments import no_cloud
 from tests.objects.buckets import bucket_at
 from tests.store.lock_peer import eventually
@@ -74,6 +75,44 @@ def test_of_a_store_that_answers_nothing_is_told(server: Server) -> None:
         bucket.get("key")
     time.sleep(0.3)
     assert told == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["up", "plan"])
+def test_while_a_scope_is_opened_far_away_everything_else_goes_on(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"R2_ACCESS_KEY_ID": ACCESS_KEY_ID, "R2_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY}
+    given |= {"R2_BUCKET_NAME": "state", "R2_ENDPOINT": server.endpoint}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    async def deploy(phase: str) -> float:
+        longest, ended = 0.0, asyncio.Event()
+
+        async def watch() -> None:
+            nonlocal longest
+            while not ended.is_set():
+                began = time.monotonic()
+                await asyncio.sleep(0.01)
+                longest = max(longest, time.monotonic() - began)
+
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        async with alchemy("shop", stage="prod", phase=phase, quiet=True):
+            pass
+        ended.set()
+        await watching
+        return longest
+
+    asyncio.run(deploy("up"))
+    for key in ("moved.json", "shop/*", ".alchemy-probe/*"):
+        server.fault("delay", key=key, verb="GET", milliseconds=900, times=1)
+    server.fault("delay", key="shop/*", verb="LIST", milliseconds=900, times=1)
+    began = time.monotonic()
+    assert asyncio.run(deploy(phase)) < 0.6
+    assert time.monotonic() - began > 1.5, "it did wait"
 
 
 def test_a_session_tells_it_to_its_listeners_on_its_own_loop(tmp_path: Path) -> None:

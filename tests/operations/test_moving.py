@@ -20,11 +20,12 @@ from alchemy.model.records import Drop, Put
 from alchemy.model.values import ScopeKind, Target
 from alchemy.operations.moving import Move, move_state, prepare_move
 from alchemy.settings import Options
+from alchemy.store import identity
 from alchemy.store.backups import write_backup
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
-from alchemy.store.moving import refuse_arriving, refuse_moved
+from alchemy.store.moving import means, read_mark, refuse_arriving, refuse_moved
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.port import Found, Listed
 from alchemy.store.objects.store import ObjectStore
@@ -242,6 +243,37 @@ def test_an_empty_place_has_nothing_to_move(tmp_path: Path) -> None:
 def test_a_place_is_not_moved_into_itself(places: Places) -> None:
     with pytest.raises(Refused, match="is the place already"):
         prepare_move(places.files(), places.files())
+
+
+def test_a_mark_means_its_place_however_that_was_spelled(places: Places, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    (tmp_path / "link").symlink_to(target, target_is_directory=True)
+    asyncio.run(move_state(prepare_move(places.files(), there := at(target)), Options(), told=lambda text: None))
+    shelf, mark = shelf_of(places.files()), read_mark(places.files(), "moved.json")
+    assert mark is not None
+    host = identity.host()
+    for spelled in (f"{host}:{target}/", f"{host.upper()}:{tmp_path}/./link", f"{host}:{target}"):
+        shelf.replace("moved.json", replace(mark, place=spelled).to_bytes())
+        assert prepare_move(places.files(), there).decided, spelled
+        assert prepare_move(places.files(), at(tmp_path / "link")).decided, spelled
+    for other in (f"{host}-2:{target}", f"{host}:{target}-2", str(target), "s3://s3.example/state"):
+        shelf.replace("moved.json", replace(mark, place=other).to_bytes())
+        with pytest.raises(Refused, match=r"was moved to .* already"):
+            prepare_move(places.files(), there)
+    with pytest.raises(Refused, match="is the place already"):
+        prepare_move(there, at(tmp_path / "link"))
+
+
+def at(root: Path) -> LocalStore:
+    return LocalStore(Layout(root), os.urandom(16).hex())
+
+
+def test_a_mark_means_its_bucket_however_that_was_spelled() -> None:
+    store = ObjectStore(MemoryObjects("s3://s3.example/state/team"), Path("unused"))
+    for spelled in ("s3://s3.example/state/team", "s3://S3.example:443/state/team/", "S3://s3.example./state//team"):
+        assert means(spelled, store), spelled
+    for other in ("s3://s3.example/state", "s3://s3.example/State/team", "s3://s3.example:9000/state/team", "vm:/x"):
+        assert not means(other, store), other
 
 
 def test_an_application_that_is_there_already_is_not_joined(places: Places) -> None:

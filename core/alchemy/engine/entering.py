@@ -18,6 +18,7 @@ from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind, ScopeState, Target
 from alchemy.settings import Options, invocation
 from alchemy.store import identity
+from alchemy.store.afar import apart
 from alchemy.store.ledger import Ledger
 
 PURPOSES = {"up": "deploy"}
@@ -38,12 +39,12 @@ async def open_owner(
     if session.terms.agreed is not None:
         session.terms.agreed.check_scope(path, session.target, target.account if target else "")
     if session.phase in ("plan", "read"):
-        _check_kind(session, path, kind)
-        ledger = Ledger.read(session.store, path, kind)
+        await apart(session.store, lambda: _check_kind(session, path, kind))
+        ledger = await apart(session.store, lambda: Ledger.read(session.store, path, kind))
     else:
         interrupts.install()
         try:
-            _check_kind(session, path, kind)
+            await apart(session.store, lambda: _check_kind(session, path, kind))
             ledger = await _open_ledger(session, path, kind, options, purpose, lock_path)
         except BaseException:
             interrupts.remove()
@@ -88,6 +89,7 @@ async def open_owner(
 async def _open_ledger(
     session: Session, path: ScopePath, kind: ScopeKind, options: Options, purpose: str, lock_path: ScopePath | None
 ) -> Ledger:
+    await apart(session.store, session.store.prepare)
     for other in held_in_process(session.store):
         if path.holds(other):
             what = "open already" if path == other else f"above {other}, which is open"
@@ -101,7 +103,6 @@ async def _open_ledger(
     def waiting(who: str) -> None:
         session.tell(Entry("", 0, session.store.clock.now(), LockWaited(str(path), who, most=most)))
 
-    session.store.prepare()
     agreed = session.terms.agreed
     ledger = await Ledger.open(
         session.store,
@@ -143,7 +144,7 @@ def _check_kind(session: Session, path: ScopePath, kind: ScopeKind) -> None:
 
 def stored_kind(session: Session, path: ScopePath) -> ScopeKind | None:
     """From what this session has open, else from the store; None when nothing is stored or it cannot be told."""
-    for run in session.runs.values():
+    for run in list(session.runs.values()):
         if run.ledger.path == path:
             return run.ledger.kind
         if str(path) in run.members:

@@ -20,7 +20,7 @@ from alchemy.store import moving as copies
 from alchemy.store.files import Files
 from alchemy.store.keyring import KEYS
 from alchemy.store.ledger import Ledger, make_holder
-from alchemy.store.moving import ARRIVING, MOVED, Mark, make_mark, place_of, read_mark
+from alchemy.store.moving import ARRIVING, MOVED, Mark, make_mark, means, place_of, read_mark
 from alchemy.store.shelf import shelf_of
 from alchemy.store.store import Store
 
@@ -45,11 +45,11 @@ class Move:
 
 def prepare_move(source: Store, target: Store) -> Move:
     """Looks at both sides and refuses what cannot be; writes nothing."""
-    if place_of(source) == place_of(target):
+    if means(place_of(source), target):
         raise Refused(f"{safe_text(source.place)} is the place already", hint="nothing has to be moved")
     moved = read_mark(source, MOVED)
     if moved is not None:
-        if moved.place != place_of(target):
+        if not means(moved.place, target):
             raise Refused(
                 f"the state of {safe_text(source.place)} was moved to {safe_text(moved.place, 300)} already",
                 hint="move it from there",
@@ -95,7 +95,7 @@ def _look_at_source(move: Move) -> None:
 def _refuse_gone(source: Store, target: Store) -> Mark | None:
     """The mark of a move from the target to here; Refused when its state went elsewhere."""
     gone = read_mark(target, MOVED)
-    if gone is not None and gone.place != place_of(source):
+    if gone is not None and not means(gone.place, source):
         raise Refused(
             f"{safe_text(target.place)} was moved to {safe_text(gone.place, 300)}",
             hint="its state is there now: use that place, or move it on from there",
@@ -104,13 +104,12 @@ def _refuse_gone(source: Store, target: Store) -> Mark | None:
 
 
 def _look_at_target(move: Move) -> None:
-    here = place_of(move.source)
     gone = _refuse_gone(move.source, move.target)
     there = {owner.split("/")[0] for owner in move.target.owners()}
     for app in move.apps:
         mark = read_mark(move.target, f"{app}/{ARRIVING}")
         move.begun = move.begun or mark is not None
-        if mark is not None and mark.place != here:
+        if mark is not None and not means(mark.place, move.source):
             raise Refused(
                 f"{app} is on its way into {safe_text(move.target.place)} from {safe_text(mark.place, 300)}",
                 hint=f"finish that move first, or remove {safe_text(move.target.place)}/{app}",
@@ -146,11 +145,11 @@ async def move_state(
 
 def _decided_meanwhile(move: Move) -> bool:
     """While we waited for the locks somebody else may have moved it, and others gone on with it there."""
-    moved, here = read_mark(move.source, MOVED), place_of(move.source)
-    if moved is not None and moved.place == place_of(move.target):
+    moved = read_mark(move.source, MOVED)
+    if moved is not None and means(moved.place, move.target):
         return True
     marks = [read_mark(move.target, f"{app}/{ARRIVING}") for app in move.apps]
-    if moved is None and all(mark is not None and mark.place == here for mark in marks):
+    if moved is None and all(mark is not None and means(mark.place, move.source) for mark in marks):
         return False
     raise Refused(
         f"somebody else moved the state of {safe_text(move.source.place)} meanwhile",

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold
+from alchemy.store.store import Store
 
 T = TypeVar("T")
 
@@ -39,6 +40,11 @@ async def in_thread(
             if undo is not None:
                 undo(result)
         raise
+
+
+async def apart(store: Store, work: Callable[[], T]) -> T:
+    """`work`, which asks `store`: in a thread when that is far away, so that the loop can tell of a store's silence."""
+    return await in_thread(work) if store.remote else work()
 
 
 async def open_afar(

@@ -6,6 +6,7 @@ yet. Design: docs/decisions/0008-migration.md. Neighbours: `operations.moving` g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,7 +47,25 @@ class Mark:
 
 def place_of(store: Store) -> str:
     """One text for one place, also when two machines have the same directories."""
-    return store.place if store.remote else f"{identity.host()}:{store.place}"
+    return store.place if store.remote else f"{identity.host()}:{os.path.realpath(store.place)}"
+
+
+def means(told: str, store: Store) -> bool:
+    """`told`, of a mark, is the place of `store`, however it was spelled by whoever wrote it."""
+    here = place_of(store)
+    if told == here:
+        return True
+    if store.remote:
+        from alchemy.store.objects.settings import same_spelling
+
+        return "://" in told and same_spelling(told) == same_spelling(here)
+    host, _, path = told.partition(":")
+    if host.casefold() != identity.host().casefold():
+        return False
+    try:
+        return os.path.realpath(path) == os.path.realpath(store.place) or os.path.samefile(path, store.place)
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 def make_mark(store: Store, apps: tuple[str, ...], at: str) -> Mark:

@@ -18,14 +18,19 @@ VARIABLES = ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
 
 
 def find_store(project: Project, given: Path | str | None = None) -> Store:
+    """As `choose_store`; Refused when the state of that place has moved to another one: in a bucket, a request."""
+    store = choose_store(project, given)
+    refuse_moved(store)
+    return store
+
+
+def choose_store(project: Project, given: Path | str | None = None) -> Store:
     """`given`: a directory that an argument or `--state-dir` names; it wins, and so does `state_store = "file"`.
 
     Every call is another session. UsageError when the variables of a bucket are there in part: never silently files.
-    Refused when the state of that place has moved to another one.
     """
     store = _store(project, given, os.urandom(16).hex())
     store.retention = project.retention
-    refuse_moved(store)
     return store
 
 

@@ -18,7 +18,7 @@ ACCOUNT, ACCOUNT_TOO, ENDPOINT, REGION = "R2_ACCOUNT_ID", "CLOUDFLARE_ACCOUNT_ID
 R2_HOST = "r2.cloudflarestorage.com"
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_AMAZON = re.compile(r"s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
+_AMAZON = re.compile(r"s3(?:[.-](?:dualstack\.)?([a-z0-9-]+))?\.amazonaws\.com(\.cn)?")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
@@ -49,7 +49,7 @@ class BucketSettings:
         if self.is_r2:
             account, _, jurisdiction = self.host.partition(R2_HOST)[0].rstrip(".").partition(".")
             where = "r2://" + ".".join(filter(None, (account[:8], jurisdiction)))
-        return f"{where}/{self.bucket}/{self.prefix}".rstrip("/")
+        return same_spelling(f"{where}/{self.bucket}/{self.prefix}")
 
     @property
     def is_r2(self) -> bool:
@@ -59,6 +59,19 @@ class BucketSettings:
     def host(self) -> str:
         """Where the bucket is, with the port: what the probe's result is remembered for."""
         return urlsplit(self.endpoint).netloc
+
+
+def same_spelling(place: str) -> str:
+    """The one text for the place of a bucket, from any that means it."""
+    scheme, _, rest = place.partition("://")
+    host, _, path = rest.partition("/")
+    host = host.lower()
+    name = re.sub(r"\.?(:(443|80))?$", "", host)
+    amazon = _AMAZON.fullmatch(name)
+    if amazon:  # whatever the region: a bucket's name is there once
+        name = f"s3.amazonaws.com{amazon[2] or ''}"
+    path = "/".join(part for part in path.split("/") if part)
+    return f"{scheme.lower()}://{name}/{path}"
 
 
 def bucket_settings(environment: Mapping[str, str], table: Mapping[str, object]) -> BucketSettings | None:
@@ -89,7 +102,7 @@ def bucket_settings(environment: Mapping[str, str], table: Mapping[str, object])
         prefix=_prefix(table.get("state_prefix", "")),
         access_key_id=given[KEY_ID],
         secret_access_key=given[SECRET],
-        region=environment.get(REGION, "").strip() or (amazon[1] if amazon else "auto"),
+        region=environment.get(REGION, "").strip() or (amazon[1] or "us-east-1" if amazon else "auto"),
     )
 
 
