@@ -197,7 +197,8 @@ class AlchemyApp(App[None]):
         self.notify(safe_text(text, 400), title=safe_text(title, 90), severity=level, markup=False)
 
     def _tell(self, news: News) -> None:
-        self.say(news.text or count_words(news.counts), title=news.title, severity=news.severity)
+        counts = count_words(news.counts) if news.counts or not news.text else ""
+        self.say("; ".join(filter(None, [counts, news.text])), title=news.title, severity=news.severity)
 
     def leave(self) -> None:
         """Ends the dashboard, and says what goes on without it."""

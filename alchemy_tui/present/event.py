@@ -1,6 +1,11 @@
-"""An entry of a run's log as one line: time, sign, what happened, to whom, how long it took."""
+"""An entry of a run's log as one line: time, sign, what happened, to whom, how long it took.
+
+The end of a run has more: what failed before it was announced, and what the causes say to do next.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from alchemy.model.events import (
     BackupTaken,
@@ -22,7 +27,7 @@ from alchemy.model.events import (
     ScopeLeft,
 )
 from alchemy_tui.present import times
-from alchemy_tui.present.line import Line, Tone, line, pad, piece, spread
+from alchemy_tui.present.line import Line, Tone, line, pad, piece, spread, wrap
 from alchemy_tui.present.run import count_words
 from alchemy_tui.present.scene import Scene
 
@@ -45,6 +50,35 @@ _DOING = {
     "forget": "forgetting",
 }
 VERB = 11  # cells
+_INDENT = 12  # cells: below the verb
+
+
+def entry_lines(scene: Scene, entries: Iterable[Entry], owner: str, width: int, *, subject: str = "") -> list[Line]:
+    """Of one journal; what is not about `subject` stays out, as far as it is about something."""
+    out: list[Line] = []
+    failed: set[str] = set()
+    for entry in entries:
+        event = entry.event
+        if not is_about(event.subject, subject, owner):
+            continue
+        out.append(entry_line(scene, entry, owner, width))
+        if isinstance(event, ChangeEnded) and event.outcome in ("failed", "blocked"):
+            failed.add(event.subject)
+        if isinstance(event, RunEnded):
+            for address, why in event.failures:
+                if address not in failed and is_about(address, subject, owner):
+                    text = f"{scene.glyphs.failed} {relative(address, owner)}: {why.removeprefix(f'{address}: ')}"
+                    out += wrap(text, width, Tone.BAD, _INDENT)
+            for hint in event.hints:
+                out += wrap(f"next: {hint}", width, indent=_INDENT)
+    return out
+
+
+def is_about(about: str, subject: str, owner: str) -> bool:
+    """Below the owner only what concerns the subject, and what concerns everybody."""
+    if subject in ("", owner) or about in ("", owner):
+        return True
+    return about == subject or about.startswith(f"{subject}/") or subject.startswith(f"{about}/")
 
 
 def entry_line(scene: Scene, entry: Entry, owner: str, width: int) -> Line:

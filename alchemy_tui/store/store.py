@@ -47,7 +47,7 @@ class News:
     """One thing a person would want to be told. `severity`: information, warning, error."""
 
     title: str
-    text: str
+    text: str  # in addition to the counts
     severity: str
     scope: str
     run: str
@@ -130,7 +130,8 @@ _ENDINGS = {  # outcome: (what is said, severity)
 def _ended(summary: RunSummary) -> News:
     said, severity = _ENDINGS.get(summary.outcome, (summary.outcome, "warning"))
     title = f"{summary.run} {summary.purpose} {summary.scope} {said}"
-    return News(title, "", severity, summary.scope, summary.run, summary.counts)
+    then = f"next: {summary.hints[0]}" if summary.hints else ""
+    return News(title, then, severity, summary.scope, summary.run, summary.counts)
 
 
 def count_problems(view: View) -> int:

@@ -11,12 +11,11 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from alchemy.errors import AlchemyError
-from alchemy.model.events import Entry
 from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary
 from alchemy_tui.present import lock as lock_words
 from alchemy_tui.present.backup import backups
 from alchemy_tui.present.document import document
-from alchemy_tui.present.event import entry_line
+from alchemy_tui.present.event import entry_lines
 from alchemy_tui.present.health import health
 from alchemy_tui.present.info import info
 from alchemy_tui.present.line import Line, Tone, line, wrap
@@ -159,8 +158,8 @@ class Detail(Vertical):
         feed, owner, subject = self._feed, self.owner, self.subject
 
         def read() -> list[Line]:
-            entries = [entry for entry in feed.poll() if _about(entry, subject, owner)]
-            return [entry_line(scene, entry, owner, width) for entry in entries] or [line(("No events.", Tone.DIM))]
+            shown = entry_lines(scene, feed.poll(), owner, width, subject=subject)
+            return shown or [line(("No events.", Tone.DIM))]
 
         return read
 
@@ -207,11 +206,3 @@ class Detail(Vertical):
     def on_lines_picked(self, message: Lines.Picked) -> None:
         message.stop()
         self.picked()
-
-
-def _about(entry: Entry, subject: str, owner: str) -> bool:
-    """Below the owner only what concerns the subject, and what concerns everybody."""
-    about = entry.event.subject
-    if subject in ("", owner) or about in ("", owner) or subject == owner:
-        return True
-    return about == subject or about.startswith(f"{subject}/") or subject.startswith(f"{about}/")

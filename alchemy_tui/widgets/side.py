@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from alchemy.errors import AlchemyError
 from alchemy.operations.shapes import RunSummary
 from alchemy_tui.present import lock as lock_words
-from alchemy_tui.present.event import entry_line
+from alchemy_tui.present.event import entry_lines
 from alchemy_tui.present.line import BLANK, Line, Tone, line
 from alchemy_tui.present.run import card, summary_line
 from alchemy_tui.present.scene import Scene
@@ -83,7 +83,7 @@ class Side(Vertical):
         feed, width = self._feed, _width(box)
 
         def read() -> list[Line]:
-            return [entry_line(scene, entry, run.scope, width) for entry in feed.poll()]
+            return entry_lines(scene, feed.poll(), run.scope, width)
 
         try:
             box.show(await self._read(read))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,49 @@ def test_each_failure_is_listed_once_and_the_exit_code_is_1(tmp_path: Path) -> N
         assert "error: deploy of house/prod failed: 2 resources; nothing was collected" in done.err
         quiet_about_itself(done)
     assert "1 skipped" in done.err  # type: ignore[possibly-undefined]
+
+
+@pytest.mark.parametrize(
+    "command", ["destroy house/prod --yes", "destroy --yes", "scope cleanup house/prod --all --yes"]
+)
+def test_what_many_failures_say_to_do_next_is_said_once_and_kept(tmp_path: Path, command: str) -> None:
+    """Nothing can be backed up, so nothing goes: one cause for all of them."""
+    lamps(tmp_path, 'Lamp("hall")\nLamp("bed")\nLamp("attic")')
+    backups = tmp_path / ".alchemy" / "house" / "prod" / "backups"
+    (deployed,) = forked([Call(("deploy",))], tmp_path)
+    assert deployed.code == 0, deployed.err
+    shutil.rmtree(backups)
+    backups.symlink_to(tmp_path)
+    broken, shown, listed = forked(
+        [
+            Call((*command.split(), "--force")),
+            Call(("scope", "logs", "house/prod")),
+            Call(("scope", "logs", "house/prod", "--json")),
+        ],
+        tmp_path,
+    )
+    assert broken.code == 1
+    assert len(list((tmp_path / "hall").iterdir())) == 3
+    hint = f"see who put it there, then remove it (`rm {backups}`) and run `alchemy scope validate`"
+    assert re.findall("next: (.*)", broken.err)[0] == hint
+    assert broken.err.count("next: ") == 2, "that, and how the run goes on"
+    assert f"            next: {hint}\n" in shown.out
+    for name in ("hall", "bed", "attic"):
+        for said in (broken.err, shown.out):
+            assert said.count(f"✗ house/prod/{name}: {backups} is a symbolic link, where a directory is due") == 1
+    (destroy, _), events = (json.loads(listed.out)[key] for key in ("runs", "events"))
+    assert destroy["hints"] == events[-1]["hints"] == [hint]
+
+
+def test_a_plan_says_what_the_causes_say_to_do_next(tmp_path: Path) -> None:
+    lamps(tmp_path, 'Lamp("hall")\nLamp("bed", after=lambda: 1)\nLamp("attic", after=lambda: 1)')
+    shown, listed = forked([Call(("plan",)), Call(("plan", "--json"))], tmp_path)
+    hint = "props take strings, numbers, booleans, None, lists, dicts, resources and their outputs"
+    assert shown.code == listed.code == 1
+    assert re.findall("next: (.*)", shown.err) == [hint, "mend the cause and run the same command again"]
+    (scope,) = json.loads(listed.out)["scopes"]
+    assert [address for address, _ in scope["failures"]] == ["house/prod/bed", "house/prod/attic"]
+    assert scope["hints"] == [hint]
 
 
 def test_a_resource_that_was_awaited_and_failed_is_told_once_too(tmp_path: Path) -> None:

@@ -398,14 +398,17 @@ def test_a_run_of_another_process_shows_as_it_happens() -> None:
             await driver.sees("R-17 4/6 1 failed")
 
             deleted(world, address)
-            entry = Entry("R-17", len(prod) + 1, ago(), RunEnded("shop/prod", "failed", {"delete": 1, "failed": 1}))
+            counts, hint = {"delete": 1, "failed": 1}, "give the [x] token a route"
+            entry = Entry("R-17", len(prod) + 1, ago(), RunEnded("shop/prod", "failed", counts, hints=[hint]))
             prod.append(entry)
             del world.active["shop/prod"]
-            ended = replace(world.runs["shop/prod"][0], outcome="failed", counts={"delete": 1, "failed": 1})
+            ended = replace(world.runs["shop/prod"][0], outcome="failed", counts=counts, hints=(hint,))
             world.runs["shop/prod"] = (ended, *world.runs["shop/prod"][1:])
             await tell(driver, source)
             await driver.until(lambda: "deleting…" not in driver.text, "the row is gone")
             await driver.sees("R-17 deploy shop/prod failed")
+            await driver.sees("1 deleted, 1 failed; next: give")
+            await driver.sees("            next: give the [x] token a route")
             assert driver.browse.scopes.model.cursor == "shop/prod"
 
     asyncio.run(flow())

@@ -129,10 +129,13 @@ def test_opener_and_release_are_the_run() -> None:
     assert told(record("release", **body, failures=[["a", "b"]])) == [
         RunEnded("my-app/prod", "failed", {"create": 2}, [["a", "b"]], 1.5, 9)
     ]
+    assert told(record("release", **body, failures=[["a", "b"]], hints=["do c"])) == [
+        RunEnded("my-app/prod", "failed", {"create": 2}, [["a", "b"]], 1.5, 9, ["do c"])
+    ]
 
 
 def example_of(cls: type[Event]) -> Event:
-    given: dict[str, Any] = {"str": "x", "int": 3, "float": 1.5, "dict[str, int]": {"a": 1}}
+    given: dict[str, Any] = {"str": "x", "int": 3, "float": 1.5, "dict[str, int]": {"a": 1}, "list[str]": ["do"]}
     given["list[list[str]]"] = [["a", "b"]]
     return cls(**{f.name: given[str(f.type)] for f in fields(cls)})  # type: ignore[arg-type]
 

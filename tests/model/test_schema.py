@@ -44,7 +44,7 @@ def records() -> list[dict[str, Any]]:
     begins = {"seq": 0, "serial": 0, "next_seq": 1}
     opener: dict[str, Any] = {"holder": HOLDER.to_json(), "seals": {"1": 5}, "lineage": "f", "begins": begins}
     release: dict[str, Any] = {"scope": PATH, "outcome": "done", "counts": {"create": 1}, "failures": [["a", "b"]]}
-    release |= {"took": 1.5, "declared": {"complete": True, "orphans": [f"{PATH}/a"]}, "total": 2}
+    release |= {"took": 1.5, "declared": {"complete": True, "orphans": [f"{PATH}/a"]}, "total": 2, "hints": ["do it"]}
     bodies = {"open": opener, "commit": {}, "release": release}
     made = [Record(1, 1, "s", "w", kind, AT, "", 1, tuple(ops), body) for kind, body in bodies.items()]
     return [decode_raw(encode(record)[0]) for record in made]

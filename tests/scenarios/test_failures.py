@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from alchemy import CloudError, ResourceFailed, RunFailed, Scope, alchemy
-from alchemy.model.events import ChangeRetried
+from alchemy import AlchemyError, CloudError, ResourceFailed, RunFailed, Scope, alchemy
+from alchemy.errors import Failure
+from alchemy.model.events import ChangeRetried, RunEnded
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import ScopePath
+from alchemy.operations.history import Runs
 from alchemy.store.clock import Clock
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_view
@@ -89,6 +91,38 @@ def test_every_failure_is_listed(world: World, cloud: Cloud) -> None:
     with pytest.raises(RunFailed, match="5 resources") as error:
         world.deploy(body)
     assert sorted(error.value.failures) == [(f"{PROD}/t{n}", f"Broken: reason {n}") for n in range(5)]
+
+
+def test_what_the_causes_say_to_do_next_is_kept_the_most_common_first(world: World, cloud: Cloud) -> None:
+    hints = ["ask for more", "tidy up", "", "tidy up"]
+
+    async def body(app: Scope) -> None:
+        for n, hint in enumerate(hints):
+            cloud.fail(f"create t{n}", AlchemyError(f"reason {n}", hint=hint))
+            Thing(f"t{n}")
+
+    def ended() -> RunEnded:
+        return next(event for event in world.events if isinstance(event, RunEnded))
+
+    with pytest.raises(RunFailed) as error:
+        world.deploy(body)
+    assert error.value.hints == ("tidy up", "ask for more")
+    assert error.value.steps[2:] == ("mend the cause and run the same command again: what is done stays done",)
+    assert error.value.hint == "; ".join(error.value.steps)
+    assert ended().hints == ["tidy up", "ask for more"]
+    (summary,) = Runs(world.store, PROD).newest(live=False, now=0.0)
+    assert summary.hints == ("tidy up", "ask for more"), "on disk too"
+    world.deploy(one("t0"))
+    cloud.fail("delete t0", AlchemyError("no way", hint="open the door"), times=9)
+    with pytest.raises(RunFailed) as error:
+        world.deploy(nothing, max_retries=0)
+    assert error.value.hints == ("open the door",)
+
+
+def test_hints_that_differ_with_every_resource_do_not_pile_up() -> None:
+    failed = RunFailed("", [Failure(f"a/{n}", "why", f"look at {n}") for n in range(9)] * 2, hint="go on")
+    assert len(failed.failures) == 9, "each once"
+    assert failed.steps == ("look at 0", "look at 1", "look at 2", "look at 3", "look at 4", "go on")
 
 
 def test_awaiting_what_failed_raises_with_the_cause(world: World, cloud: Cloud) -> None:

@@ -124,8 +124,8 @@ def lines_of(error: AlchemyError, told: Collection[str] = ()) -> Iterator[Line]:
     cause = error.__cause__
     if isinstance(error, ProgramFailed) and cause is not None:
         yield from _frames(cause)
-    if error.hint:
-        yield line(("  next: ", "title"), error.hint)
+    for step in error.steps if isinstance(error, RunFailed) else filter(None, [error.hint]):
+        yield line(("  next: ", "title"), step)
 
 
 def _of_user(error: BaseException) -> Iterator[Line]:

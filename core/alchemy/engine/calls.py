@@ -134,6 +134,11 @@ def describe(error: BaseException) -> str:
     return safe_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 500)
 
 
+def hint_of(error: BaseException) -> str:
+    """What `error` says to do next, as safe; empty when it says nothing."""
+    return safe_text(error.hint, 500) if isinstance(error, AlchemyError) else ""
+
+
 def pause_before(attempt: int, delay: float, error: BaseException) -> float:
     """Seconds before try `attempt` + 1: doubling, with jitter, never less than what the cloud asked for."""
     doubled: float = min(LONGEST_PAUSE, delay * 2.0**attempt)

@@ -58,6 +58,8 @@ async def _destroy_test(scope: Scope) -> None:
     except RunFailed as left:
         for address, why in left.failures:
             scope.run_state.emit(Noted(str(scope.path), f"left behind: {address}: {why}", "warning"))
+        for hint in left.hints:
+            scope.run_state.emit(Noted(str(scope.path), hint))
 
 
 async def finish(scope: Scope) -> None:

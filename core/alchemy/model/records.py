@@ -212,6 +212,7 @@ def entries(record: Record) -> Iterator[Entry]:
                 failures=body.get("failures", []),
                 took=body.get("took", 0.0),
                 total=body.get("total", 0),
+                hints=body.get("hints", []),
             )
         )
 

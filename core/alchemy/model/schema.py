@@ -86,6 +86,7 @@ _OPEN = _Shape({"holder": dict, "seals": dict, "lineage": str, "target": str, "b
 _BEGINS = _Shape(dict.fromkeys(["seq", "serial", "next_seq"], int), ["seq", "serial", "next_seq"])
 _RELEASE = _Shape(
     {"scope": str, "outcome": str, "counts": dict, "failures": list, "took": float, "declared": dict, "total": int}
+    | {"hints": list}
 )
 _DECLARED = _Shape(
     {"complete": bool, "orphans": list, "seq": int, "next_seq": int, "leftovers": list, "leftovers_seq": int}
@@ -129,6 +130,7 @@ def _check_release(data: dict[str, Any]) -> None:
     for failure in _list(data, "failures", list):
         if len(failure) != 2 or any(type(part) is not str for part in failure):
             raise ValueError("its failures are no pairs of texts")
+    _list(data, "hints", str)
     _check_declared(data.get("declared", {}))
 
 

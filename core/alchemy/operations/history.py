@@ -63,6 +63,7 @@ class Runs:
             took=took,
             counts=body.get("counts", {}),
             failures=tuple((str(a), str(m)) for a, m in body.get("failures", [])),
+            hints=tuple(body.get("hints", [])),
         )
 
 

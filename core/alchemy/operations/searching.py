@@ -21,12 +21,13 @@ from alchemy.engine.context import Context
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, Session, different_target
-from alchemy.errors import AlchemyError, RunFailed, UsageError
+from alchemy.errors import RunFailed, UsageError
 from alchemy.model.changes import Change
 from alchemy.model.fold import Fold
 from alchemy.model.naming import physical_name, plain_name
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Put
+from alchemy.model.text import safe_text
 from alchemy.model.values import Desired, ResourceState, ScopeKind, Status, Target
 from alchemy.operations.destroying import stored_session
 from alchemy.operations.programs import run_program
@@ -54,7 +55,7 @@ async def search(
 ) -> Found:
     """What `program` declares in `path`, is not in `known`, and is in the cloud."""
     found = Found()
-    wished = await _wishes(path, kind, known, program, found)
+    wished = await _wishes(path, kind, known, program)
     session = stored_session(store, options, project, "plan", None)
     run = Run(session, Ledger(store, path, kind, known))
     try:
@@ -81,15 +82,14 @@ def _target(session: Session, known: Fold, path: ScopePath) -> Target:
 # -- what the program wants
 
 
-async def _wishes(path: ScopePath, kind: ScopeKind, known: Fold, program: Path, found: Found) -> Sequence[Desired]:
+async def _wishes(path: ScopePath, kind: ScopeKind, known: Fold, program: Path) -> Sequence[Desired]:
     async with _copy_of(path, kind, known) as directory:
         stage = path.name if kind is ScopeKind.STAGE else ""
         asked = Invocation(phase="plan", stage=stage, state_dir=directory, listener=lambda _: None)
         planned: list[Change] = []
         try:
             result = await run_program(program, asked)
-        except RunFailed as error:  # the rest of the program is known all the same
-            found.notes += [f"{address}: {why}" for address, why in error.failures]
+        except RunFailed as error:
             raise _unplanned(path, program, error) from error
         runs = [run for run in result.runs if run.ledger.path == path]
         if not runs:
@@ -100,10 +100,12 @@ async def _wishes(path: ScopePath, kind: ScopeKind, known: Fold, program: Path, 
         return unknown
 
 
-def _unplanned(path: ScopePath, program: Path, error: AlchemyError) -> AlchemyError:
+def _unplanned(path: ScopePath, program: Path, error: RunFailed) -> UsageError:
+    causes = "; ".join(why if why.startswith(address) else f"{address}: {why}" for address, why in error.failures)
+    way_out = "mend the program, or leave it out: then only what is in files is rebuilt"
     return UsageError(
-        f"what {program.name} declares in {path} cannot be told: {error.message}",
-        hint="mend the program, or leave it out: then only what is in files is rebuilt",
+        f"what {program.name} declares in {path} cannot be told: {safe_text(causes, 500) or error.message}",
+        hint="; ".join([*error.hints, way_out]),
     )
 
 
@@ -129,6 +131,8 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
     One that cannot be looked up is left to the next run; a list that cannot be had ends the search.
     """
     names = list(_names(cls, wish, run.ledger.fold.lineage) or await _alike(run, cls, wish))
+    known = {row.physical_name for row in run.ledger.fold.resources.values() if row.kind == wish.kind}
+    names = [found for found in names if found[0] not in known]  # of one that was moved to another address
     if len(names) > 1 and not names[0][2]:
         several = ", ".join(name for name, _, _ in names)
         found.notes.append(f"{wish.address}: could be any of {several}; name= with adopt=True takes one of them over")

@@ -75,6 +75,7 @@ class RunSummary:
     took: float  # seconds; so far, while it runs
     counts: Mapping[str, int]
     failures: tuple[tuple[str, str], ...] = ()
+    hints: tuple[str, ...] = ()  # what they say to do next, that of the most failures first
 
 
 @dataclass(frozen=True, slots=True)

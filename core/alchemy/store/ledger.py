@@ -205,7 +205,10 @@ class Ledger:
             self._journal.append([Emit(event)], wait=False)
 
     async def commit(self, kind: str, ops: Sequence[Op], body: dict[str, Any]) -> None:
-        """One record of its own (`restore`): all of it or nothing. Durable and unfenced when this returns."""
+        """One record of its own (a `restore`, a move), with a `body`: all of it or nothing, never in a spill.
+
+        Durable and unfenced when this returns.
+        """
         self.mutated = True
         ack = self._writer.append(ops, wait=True, kind=kind, body=body)
         assert ack is not None
@@ -252,7 +255,15 @@ class Ledger:
             if self.warning:
                 self.emit(Noted(str(self.path), self.warning, "warning"))
 
-    def close(self, *, outcome: str, counts: dict[str, int], failures: list[list[str]], declared: Any = None) -> None:
+    def close(
+        self,
+        *,
+        outcome: str,
+        counts: dict[str, int],
+        failures: list[list[str]],
+        hints: Sequence[str] = (),
+        declared: Any = None,
+    ) -> None:
         """Writes the release, the views and (after a stage's first mutating run) a backup; gives the lock back.
 
         Synchronous: also the exit path of a program that never finalized. Raises what kept it from being written.
@@ -265,6 +276,8 @@ class Ledger:
         clock, fold = self.store.clock, self.fold
         ops: list[Op] = []
         body: dict[str, Any] = {"scope": str(self.path), "outcome": outcome, "counts": counts, "failures": failures}
+        if hints:
+            body["hints"] = list(hints)
         body["took"] = round(clock.elapsed() - self.started, 3)
         if declared is not None:
             body["declared"] = declared

@@ -102,6 +102,7 @@ def run(summary: RunSummary) -> dict[str, Any]:
         "took": round(summary.took, 3),
         "counts": dict(summary.counts),
         "failures": [list(pair) for pair in summary.failures],
+        "hints": list(summary.hints),
     }
 
 

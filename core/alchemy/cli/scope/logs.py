@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -39,6 +39,7 @@ from alchemy.store.clock import Clock
 
 LOOK = 0.2  # seconds between two looks at the journal
 RUNS = 10  # shown above the events
+_BELOW = " " * 10  # the time of an entry
 EVENTS = 1000  # newest, without --follow
 
 
@@ -103,8 +104,10 @@ def _show(given: Given, view: View, owner: str, runs: tuple[RunSummary, ...], ev
     )
     if events:
         page.section(f"Events of {events[-1].run}")
+    failed: set[str] = set()
     for entry in events:
-        page.say(*told(entry, page.signs))
+        for said in told(entry, page.signs, failed):
+            page.say(*said)
     page.show()
 
 
@@ -112,12 +115,14 @@ def _printer(given: Given, *, json_: bool) -> Callable[[Entry], None]:
     """One line, or one JSON document a line, at once."""
     end_quietly_when_nobody_reads()
     marks, colour = signs(sys.stdout), coloured(sys.stdout, plain=given.plain)
+    failed: set[str] = set()
 
     def show(entry: Entry) -> None:
         if json_:
             show_json(documents.event(entry), compact=True)
         else:
-            sys.stdout.write(joined(told(entry, marks), colour=colour) + "\n")
+            for said in told(entry, marks, failed):
+                sys.stdout.write(joined(said, colour=colour) + "\n")
         sys.stdout.flush()
 
     return show
@@ -145,9 +150,23 @@ def _follow(workspace: Workspace, owner: str, show: Callable[[Entry], None]) -> 
         return
 
 
-def told(entry: Entry, marks: Signs) -> Line:
-    """`08:41:10  + created  database/main-db  D1Database  0.1s`."""
-    return (*line((f"  {clock(entry.at)}", "dim")), *_said(entry, marks))
+def told(entry: Entry, marks: Signs, failed: set[str]) -> Iterator[Line]:
+    """`08:41:10  + created  database/main-db  D1Database  0.1s`.
+
+    Below the end of a run what failed before it was announced, and what the causes say to do next. `failed` are the
+    addresses that were told so far.
+    """
+    event = entry.event
+    yield (*line((f"  {clock(entry.at)}", "dim")), *_said(entry, marks))
+    if isinstance(event, ChangeEnded) and event.outcome in ("failed", "blocked"):
+        failed.add(event.subject)
+    if isinstance(event, RunEnded):
+        for said in wording.failures(
+            marks, [(address, why) for address, why in event.failures if address not in failed]
+        ):
+            yield (*line(_BELOW), *said)
+        for hint in event.hints:
+            yield line(_BELOW, ("  next: ", "title"), hint)
 
 
 def _said(entry: Entry, marks: Signs) -> Line:
