@@ -16,6 +16,7 @@ from alchemy import wiring
 from alchemy.engine import kinds
 from alchemy.engine.agreement import Terms
 from alchemy.engine.blocks import Function, Opening, nested
+from alchemy.engine.dead_tests import clear_dead
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report
 from alchemy.engine.scope import Scope, current_scope, open_scope
@@ -124,6 +125,8 @@ class Alchemy:
             full = ScopePath((*path.parts, "test", stem + ending))
             session, given = _session(state_dir, invocation.get().phase or "up", options)
             session.secrets.give(full.app, password)
+            if session.phase == "up":
+                await clear_dead(session, full, given, wiring.describe_target(session.store, given)[1])
             scope = await _open(session, full, ScopeKind.TEST, given, purpose="test")
             scope.test_cleanup = auto_cleanup
             return scope

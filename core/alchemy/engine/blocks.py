@@ -59,8 +59,9 @@ class Opening:
             return
         if scope.closed:
             return
+        stopped = scope.interrupted  # a test takes new calls to destroy with
         await abandon(scope, error)
-        stopped = scope.session.calls.stopping.is_set()
+        stopped = stopped or scope.interrupted
         if stopped and isinstance(error, asyncio.CancelledError) and scope.outer_holder() is None and scope.by_signal:
             raise Interrupted from None
 
