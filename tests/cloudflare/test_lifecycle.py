@@ -149,7 +149,7 @@ def test_what_an_update_set_goes_back_when_it_is_no_longer_asked_for(case: Case,
 def test_a_fixed_prop_makes_another_object_and_deletes_the_first(case: Case, shop: Shop) -> None:
     shop.deploy(case.declare)
     made = shop.outputs("thing")[case.id]
-    shop.deploy(lambda: case.declare(**case.replace))
+    shop.deploy(lambda: case.declare(**case.replace, allow_data_loss=True))
     [found] = case.objects(shop)
     assert found[case.listed[0]] == shop.outputs("thing")[case.id] != made
 
@@ -379,7 +379,7 @@ def test_another_name_after_a_call_that_never_arrived_is_the_only_name(case: Cas
 def test_after_a_rename_a_fixed_prop_replaces_the_object_under_the_new_name(case: Case, shop: Shop) -> None:
     shop.deploy(lambda: case.declare(name="first"))
     shop.deploy(lambda: case.declare(name="second"))
-    shop.deploy(lambda: case.declare(name="second", **case.replace))
+    shop.deploy(lambda: case.declare(name="second", **case.replace, allow_data_loss=True))
     assert [found[case.listed[1]] for found in case.objects(shop)] == ["second"]
 
 

@@ -173,7 +173,7 @@ def test_a_flag_that_is_none_is_refused(world: World, flag: dict[str, Any]) -> N
     world.deploy(body)
 
 
-def test_a_prop_that_came_with_a_newer_class_has_its_default_for_old_rows(world: World, cloud: Cloud) -> None:
+def test_a_prop_that_came_with_a_newer_class_has_its_default_for_old_rows_and_is_no_change(world: World, cloud: Cloud) -> None:
     seen: list[Any] = []
 
     class First(Verbs, kind="test:Grown"):
@@ -195,10 +195,17 @@ def test_a_prop_that_came_with_a_newer_class_has_its_default_for_old_rows(world:
             seen.append((before.size, before.depth, self.depth))
             return {}
 
-    async def second(app: Scope) -> None:
-        Second("x", size=3)
+    async def second(app: Scope, size: int = 3) -> None:
+        Second("x", size=size)
 
     world.deploy(second)
+    assert seen == []
+    assert world.rows()["x"].props == {"size": 3, "depth": 7}, "the row says it from now on"
+
+    async def third(app: Scope) -> None:
+        await second(app, size=4)
+
+    world.deploy(third)
     assert seen == [(3, 7, 7)]
 
 

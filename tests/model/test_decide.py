@@ -162,3 +162,98 @@ def test_an_old_incarnation_is_stored_beside_the_new_one() -> None:
     assert old.former
     assert old.key == f"{ADDRESS}\x003"
     assert old.key != stored(generation=4).key
+
+
+# -- what is no change ------------------------------------------------------------------------------------------------
+
+
+def kept(before: ResourceState, **wanted: Any) -> bool:
+    """The row takes over the other words; nothing is called."""
+    change = decide(before, wish(ADDRESS, **wanted))
+    assert (change.action is KEEP) == change.save
+    return change.action is KEEP
+
+
+def test_the_name_that_it_has_already_is_no_change() -> None:
+    before = stored(props={"name": None, "size": 1})
+    fixed = frozenset(["name"])
+    assert kept(before, props={"name": before.physical_name, "size": 1}, fixed=fixed)
+    assert kept(stored(props={"size": 1}), props={"name": before.physical_name, "size": 1}, fixed=fixed)
+    assert decide(before, wish(ADDRESS, props={"name": "other", "size": 1}, fixed=fixed)).action is REPLACE
+    renamed = stored(props={"name": "other", "size": 1})
+    assert (
+        decide(renamed, wish(ADDRESS, props={"name": before.physical_name, "size": 1}, fixed=fixed)).action is REPLACE
+    )
+
+
+def test_its_own_name_beside_a_real_change_is_not_what_replaces_it() -> None:
+    before = stored(props={"name": None, "size": 1})
+    change = decide(before, wish(ADDRESS, props={"name": before.physical_name, "size": 2}, fixed=frozenset(["name"])))
+    assert (change.action, change.reason, [d.path for d in change.diff]) == (UPDATE, "changed: size", ["size"])
+
+
+@pytest.mark.parametrize("default", [None, 7, "x", [], {"a": {"b": [1.0]}}, False], ids=str)
+def test_a_prop_that_is_newer_than_the_row_is_a_change_only_with_another_value_than_its_default(default: Any) -> None:
+    before = stored(props={"size": 1})
+    wanted = {"defaults": {"size": 1, "new": default}, "fixed": frozenset(["new"])}
+    assert kept(before, props={"size": 1, "new": default}, **wanted)
+    assert decide(before, wish(ADDRESS, props={"size": 1, "new": "else"}, **wanted)).action is REPLACE
+
+
+def test_a_default_says_nothing_about_a_value_that_stands_in_the_row() -> None:
+    before = stored(props={"size": 1})
+    change = decide(before, wish(ADDRESS, props={"size": 2}, defaults={"size": 2}))
+    assert (change.action, change.reason) == (UPDATE, "changed: size")
+
+
+def test_a_prop_without_value_that_the_kind_dropped_is_no_change() -> None:
+    assert kept(stored(props={"size": 1, "old": None}), props={"size": 1})
+    assert decide(stored(props={"size": 1, "old": 0}), wish(ADDRESS, props={"size": 1})).action is UPDATE
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        ([1, 2.0], [1.0, 2]),
+        ({"a": {"b": 3.0}}, {"a": {"b": 3}}),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        (0, -0.0),
+    ],
+)
+def test_equal_numbers_and_another_order_of_keys_are_no_change(one: Any, other: Any) -> None:
+    fixed = {"fixed": frozenset(["value"]), "updatable": False}
+    for before, after in ((one, other), (other, one)):
+        change = decide(stored(props={"value": before}), wish(ADDRESS, props={"value": after}, **fixed))
+        assert change.action is KEEP
+
+
+def test_a_row_of_unknown_props_is_brought_to_the_wish() -> None:
+    """Rebuilt from the cloud: what it was made with nobody knows."""
+    change = decide(stored(props_hash=""), wish(ADDRESS, **SAME))
+    assert (change.action, change.reason) == (UPDATE, "its definition changed")
+
+
+numbers = st.integers(-(10**6), 10**6)
+props = st.dictionaries(st.sampled_from("abcd"), st.lists(numbers, max_size=3) | numbers | st.none(), max_size=4)
+
+
+def _shuffled(value: Any, floats: bool) -> Any:
+    if isinstance(value, dict):
+        return {key: _shuffled(value[key], floats) for key in reversed(value)}
+    if isinstance(value, list):
+        return [_shuffled(item, floats) for item in value]
+    return float(value) if floats and isinstance(value, int) else value
+
+
+@given(props, props, st.booleans())
+def test_the_decision_does_not_depend_on_how_a_wish_is_written(before: Any, after: Any, floats: bool) -> None:
+    one = decide(stored(props=before), wish(ADDRESS, props=after, fixed=frozenset("a")))
+    other = decide(
+        stored(props=_shuffled(before, floats)), wish(ADDRESS, props=_shuffled(after, floats), fixed=frozenset("a"))
+    )
+    assert (one.action, one.reason, [d.path for d in one.diff]) == (
+        other.action,
+        other.reason,
+        [d.path for d in other.diff],
+    )

@@ -80,14 +80,10 @@ def test_lifting_the_protection_in_the_same_program_is_not_enough(world: World, 
     assert list(replaced(cloud).values()) == ["eu"], "it was protected when the program was written for the change"
 
 
-def test_planning_says_that_it_would_be_refused(world: World, cloud: Cloud) -> None:
+def test_planning_says_which_consent_it_needs_and_does_not_fail(world: World, cloud: Cloud) -> None:
     world.deploy(named("eu", protect=True))
-    with pytest.raises(RunFailed) as error:
-        world.deploy(named("us", protect=True), phase="plan")
-    ((address, why),) = error.value.failures
-    assert address == f"{PROD}/db"
-    assert "would be replaced" in why
-    world.deploy(named("us", protect=True, allow_data_loss=True), phase="plan")
+    assert [c.loses for c in world.planned(named("us", protect=True))] == ["protected: needs allow_data_loss=True"]
+    assert [c.loses for c in world.planned(named("us", protect=True, allow_data_loss=True))] == [""]
 
 
 def test_what_is_retained_and_has_a_new_name_is_replaced_and_stays(world: World, cloud: Cloud) -> None:

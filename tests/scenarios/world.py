@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alchemy import Context, Outputs, Resource, ResourceState, Scope, alchemy, output, prop
+from alchemy.engine.session import Run, recorded_runs
+from alchemy.model.changes import Change
 from alchemy.model.events import ChangeEnded, Entry, Event
 from alchemy.model.fold import Fold
 from alchemy.settings import Invocation, invocation
@@ -200,6 +202,19 @@ class World:
                 return await body(scope)
 
         return self.run(main)
+
+    def planned(self, body: Body[Any], **options: Any) -> list[Change]:
+        """What a plan of it finds, in the order of the program."""
+        return [change for run in self.plan_pass(body, **options) for change in run.planned]
+
+    def plan_pass(self, body: Body[Any], **options: Any) -> list[Run]:
+        """One Run for each journal, as `alchemy plan` gets them."""
+        token = recorded_runs.set(runs := [])
+        try:
+            self.deploy(body, phase="plan", **options)
+        finally:
+            recorded_runs.reset(token)
+        return runs
 
     def fold(self, path: str = PROD) -> Fold:
         return load(Files(), self.layout, path).fold

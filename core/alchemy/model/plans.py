@@ -110,10 +110,6 @@ class PlannedScope:
     changes: tuple[PlannedChange, ...] = ()
     deletions: tuple[PlannedDeletion, ...] = ()
 
-    def moves(self, fold: Fold) -> bool:
-        """The journal is not any more at what the plan was made on."""
-        return (self.serial, self.lineage, self.rows) != (fold.serial, fold.lineage, row_marks(fold))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlan:
