@@ -23,7 +23,8 @@ async def main() -> None:
         jobs = Queue("jobs", name="shop-jobs", delivery_delay=5)
         Worker(
             "api", entrypoint="api.mjs", compatibility_date="2025-09-01",
-            bindings={"DB": db, "CACHE": cache, "FILES": files, "JOBS": jobs}, env={"REGION": "eu"},
+            bindings={"DB": db, "CACHE": cache, "FILES": files, "JOBS": jobs},
+            env={"REGION": "eu", "API_KEY": alchemy.secret("needle-api-key")},
         )
 """
 LISTS = {
@@ -75,13 +76,16 @@ def test_a_deploy_after_the_migration_makes_nothing_twice_and_a_destroy_takes_al
     (tmp_path / "alchemy_run.py").write_text(PROGRAM)
     (tmp_path / "api.mjs").write_text("export default { async fetch() { return new Response('hello') } }")
 
-    plan = alchemy("plan", "--json", cwd=tmp_path)
+    plan = alchemy("plan", "--json", cwd=tmp_path, ALCHEMY_PASSWORD=PASSWORD)
     assert plan.code == 0, plan.err
-    changes = {change["address"]: change["action"] for change in json.loads(plan.out)["scopes"][0]["changes"]}
+    planned = json.loads(plan.out)["scopes"][0]["changes"]
+    changed = {difference["path"] for change in planned for difference in change["diff"]}
+    assert not [path for path in changed if path.startswith("env")], "its secret opens here, and is the same"
+    changes = {change["address"]: change["action"] for change in planned}
     assert changes.pop("shop/prod/api") == "update", "its module is ours now"
     assert set(changes.values()) <= {"keep"}, plan.out
 
-    deployed = alchemy("deploy", cwd=tmp_path)
+    deployed = alchemy("deploy", cwd=tmp_path, ALCHEMY_PASSWORD=PASSWORD)
     assert deployed.code == 0, deployed.err
     assert objects(cloud) == before
 

@@ -46,7 +46,9 @@ SCOPE: Table = {
     "rebuild": ("alchemy.cli.scope.rebuild:rebuild", "Make state anew from what is left of it, and the cloud."),
     "reset": ("alchemy.cli.scope.reset:reset", "Forget everything in a scope's state; the cloud stays as it is."),
     "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind."),
+    "rekey": ("alchemy.cli.scope.rekey:rekey", "Another password for an application's secrets, or another key."),
     "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
+    "mv": ("alchemy.cli.scope.mv:mv", "Another id or place for what is stored; nothing is replaced."),
 }
 ALIASES = {"list-locks": "locks", "finalize": "cleanup"}
 CLOUD: Table = {

@@ -70,6 +70,16 @@ class Sealing(ABC):
         """What stands there already, for a value that could not be opened."""
 
 
+class LeftOut(Sealing):
+    """Where there is no key: a secret is not stored at all, and looked up again by the next run."""
+
+    def seal(self, value: Json, pointer: str) -> Json:
+        return None
+
+    def keep(self, locked: LockedSecret, pointer: str) -> Json:
+        return None
+
+
 @dataclass(slots=True)
 class Resolved:
     """`live` for the verbs, `stored` for disk and comparison, `sources` the edges, `unknown` set while planning."""
@@ -107,7 +117,7 @@ class _Walk:
             secret = secret or _is_secret(value.resource, value.name)
             value = self._output(value, where)
         if isinstance(value, Secret):
-            secret, value = True, value.value
+            return self._secret(value.value, where, pointer)
         if isinstance(value, LockedSecret):
             return value, self._sealing.keep(value, pointer)
         if isinstance(value, Resource):
@@ -154,6 +164,16 @@ class _Walk:
                 below, secret = step_below(f"{pointer}/outputs", name), _is_secret(value, name)
                 kept[name] = self.step(item, f"{where}.{name}", below, depth + 2, secret)[1]
         return {"$resource": value.address, "kind": value.kind, "outputs": kept}
+
+    def _secret(self, value: Json, where: str, pointer: str) -> tuple[Any, Any]:
+        """One sealed value, however much is in it."""
+        texts = [value] if isinstance(value, str) else [*scrubbing.texts_in(value)]
+        planned = [address for text in texts for address in unknown_sources(text)]
+        if planned or isinstance(value, str):
+            self._out.sources.update(planned)
+            self._out.unknown = self._out.unknown or bool(planned)
+            return (value, None) if planned else self._text(value, where, pointer, True)
+        return opened(value), self._sealing.seal(value, pointer)
 
     def _text(self, value: str, where: str, pointer: str, secret: bool) -> tuple[Any, Any]:
         planned = unknown_sources(value)

@@ -46,6 +46,13 @@ def has_sealed(value: Json) -> bool:
     return isinstance(value, list) and any(has_sealed(item) for item in value)
 
 
+def is_unsealed(value: Json) -> bool:
+    """It holds a secret that no key has sealed: a plan makes none, and says so with an empty text."""
+    if isinstance(value, dict):
+        return not value[SECRET] if SECRET in value else any(is_unsealed(item) for item in value.values())
+    return isinstance(value, list) and any(is_unsealed(item) for item in value)
+
+
 def hash_props(props: Json) -> str:
     """What stored props are compared by: of a secret only its keyed hash counts, for its ciphertext is random."""
     return digest(_without_ciphertext(props), 32)

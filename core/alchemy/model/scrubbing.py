@@ -18,7 +18,7 @@ _values: dict[str, None] = {}
 
 def remember(value: Any) -> None:
     """Every text and number in `value` is hidden from here on."""
-    for text in _texts(value):
+    for text in texts_in(value):
         if len(text) >= SHORTEST and text not in _values:
             _values[text] = None
             _forms.extend(form for form in set(_appearances(text)) if form not in _forms)
@@ -43,7 +43,8 @@ def holds_value(text: str, shortest: int) -> bool:
     return any(len(value) >= shortest and value in text for value in _values)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in it, line by line too, and every number."""
     if isinstance(value, str):
         text = str.__str__(value)
         yield text
@@ -52,10 +53,10 @@ def _texts(value: Any) -> Iterator[str]:
             yield from (line for line in map(str.strip, lines) if len(line) >= _SHORTEST_LINE)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts_in(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from texts_in(item)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield str(value)
 

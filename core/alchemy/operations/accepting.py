@@ -16,12 +16,13 @@ from alchemy.model.canonical import Json, digest
 from alchemy.model.changes import Difference, compare
 from alchemy.model.events import BackupTaken
 from alchemy.model.fold import Fold
-from alchemy.model.masking import comparable
+from alchemy.model.masking import comparable, hash_props
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Put
 from alchemy.model.schema import check_resource, check_scope
 from alchemy.model.text import safe_text
 from alchemy.model.values import FORMAT, ResourceState, ScopeKind, ScopeState, Status
+from alchemy.operations.backups import assure
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options
 from alchemy.store.ledger import Ledger
@@ -123,7 +124,7 @@ async def accept_edits(store: Store, plan: EditPlan, options: Options) -> EditRe
     outcome = "failed"
     before = ""
     try:
-        before = ledger.backup("before an edit is accepted") or max(store.backups(plan.owner), default="")
+        before = assure(ledger, "before an edit is accepted")
         if before:
             ledger.emit(BackupTaken(str(plan.owner), before, "before an edit is accepted"))
         now = store.clock.now()
@@ -207,7 +208,7 @@ def _resource(file: str, data: dict[str, Any], stored: ResourceState, hint: str)
 
 
 def _hash(row: ResourceState, stored: ResourceState) -> str:
-    return stored.props_hash if row.props == stored.props else digest(row.props, 32)
+    return stored.props_hash if row.props == stored.props else hash_props(row.props)
 
 
 def _scope(file: str, data: dict[str, Any], stored: ScopeState, hint: str) -> ScopeState:

@@ -18,12 +18,13 @@ from typing import Any
 from alchemy.engine import kinds
 from alchemy.engine.calls import describe
 from alchemy.engine.context import Context
-from alchemy.engine.props import plain_outputs
+from alchemy.engine.props import LeftOut, plain_outputs, seal_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, Session, different_target
 from alchemy.errors import RunFailed, UsageError
 from alchemy.model.changes import Change
 from alchemy.model.fold import Fold
+from alchemy.model.masking import is_unsealed
 from alchemy.model.naming import physical_name, plain_name
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Op, Put
@@ -33,9 +34,11 @@ from alchemy.operations.destroying import stored_session
 from alchemy.operations.programs import run_program
 from alchemy.settings import Invocation, Options, Project
 from alchemy.store.beginnings import Beginning
+from alchemy.store.keyfiles import ring_path
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
+from alchemy.store.shelf import shelf_of
 from alchemy.store.store import Store
 
 GENERATIONS = 5  # incarnations of one address that are asked for
@@ -55,7 +58,7 @@ async def search(
 ) -> Found:
     """What `program` declares in `path`, is not in `known`, and is in the cloud."""
     found = Found()
-    wished = await _wishes(path, kind, known, program)
+    wished = await _wishes(store, path, kind, known, program)
     session = stored_session(store, options, project, "plan", None)
     run = Run(session, Ledger(store, path, kind, known))
     try:
@@ -82,8 +85,8 @@ def _target(session: Session, known: Fold, path: ScopePath) -> Target:
 # -- what the program wants
 
 
-async def _wishes(path: ScopePath, kind: ScopeKind, known: Fold, program: Path) -> Sequence[Desired]:
-    async with _copy_of(path, kind, known) as directory:
+async def _wishes(store: Store, path: ScopePath, kind: ScopeKind, known: Fold, program: Path) -> Sequence[Desired]:
+    async with _copy_of(store, path, kind, known) as directory:
         stage = path.name if kind is ScopeKind.STAGE else ""
         asked = Invocation(phase="plan", stage=stage, state_dir=directory, listener=lambda _: None)
         planned: list[Change] = []
@@ -110,10 +113,13 @@ def _unplanned(path: ScopePath, program: Path, error: RunFailed) -> UsageError:
 
 
 @asynccontextmanager
-async def _copy_of(path: ScopePath, kind: ScopeKind, known: Fold) -> AsyncIterator[Path]:
+async def _copy_of(original: Store, path: ScopePath, kind: ScopeKind, known: Fold) -> AsyncIterator[Path]:
     """A state directory of its own that holds what is known, and says of no cloud that it was deployed there."""
     with tempfile.TemporaryDirectory(prefix="alchemy-rebuild-") as name:
         store = LocalStore(Layout(Path(name)), uuid.uuid4().hex)
+        keys = shelf_of(original).read(ring_path(path.app))
+        if keys is not None:
+            shelf_of(store).create(ring_path(path.app), keys)
         ops: list[Op] = [Put(replace(row, target=None)) for row in known.scopes.values()]
         ops += [Put(row) for row in known.resources.values()]
         beginning = Beginning(0, 0, 0, known.next_seq, known.lineage, tuple(ops))
@@ -148,7 +154,8 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
             return
         if seen is None:
             continue
-        row = replace(row, outputs=plain_outputs(cls.restore(row), seen))
+        instance = cls.restore(row)
+        row = replace(row, outputs=seal_outputs(instance, plain_outputs(instance, seen), LeftOut()))
         former = newest is not None
         found.rows.append((replace(row, status=Status.READY, former=True) if former else row, f"cloud: {name}"))
         newest = newest or row
@@ -189,7 +196,7 @@ def _announced(run: Run, cls: type[Resource], wish: Desired, name: str, generati
         status=Status.CREATING,
         physical_name=name,
         token=uuid.uuid4().hex,
-        props={prop: value for prop, value in wish.props.items() if prop not in wish.unknown},
+        props={n: v for n, v in wish.props.items() if n not in wish.unknown and not is_unsealed(v)},
         props_hash="",
         outputs={},
         depends_on=wish.depends_on,

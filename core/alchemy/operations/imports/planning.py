@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from alchemy.engine.outputs import OutputIndex
 from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model.canonical import Json, digest, normalise
+from alchemy.model.masking import hash_props
 from alchemy.model.naming import plain_name
 from alchemy.model.paths import ScopePath, address_of, check_id, check_name
 from alchemy.model.text import safe_text
@@ -146,7 +147,7 @@ def make_rows(plan: Plan, *, lineage: str, run: str, at: str, first: int, seal: 
                 physical_name=row.name,
                 token=digest([lineage, plan.source.digest, row.found.key], 32),
                 props=trees["props"],
-                props_hash=digest(trees["props"], 32),
+                props_hash=hash_props(trees["props"]),
                 outputs=trees["outputs"],
                 depends_on=row.needs,
                 pending=trees["pending"],
@@ -169,15 +170,15 @@ def _trees(plan: Plan, row: Planned, by_key: dict[str, Planned], seal: Sealer) -
     """Props, outputs, pending and origin of one row as they are stored."""
     found, (scope, _, id) = row.found, row.address.rpartition("/")
 
-    def stored(tree: Tree, name: str) -> Json:
-        pointer = "/" + name.replace(".", "/")
+    def stored(tree: Tree, name: str, place: str = "") -> Json:
+        pointer = "/" + (place or name).replace(".", "/")
         made = _stored(tree, pointer, by_key, lambda hidden, place: seal(hidden, scope, id, place))
         return normalise(made, f"{row.address}.{name}")
 
     trees = {"props": stored(row.translated.props, "props"), "outputs": stored(row.translated.outputs, "outputs")}
     trees["pending"] = None
     if found.pending is not None:
-        trees["pending"] = stored(translate(row.kind, found.pending, found.outputs).props, "pending")
+        trees["pending"] = stored(translate(row.kind, found.pending, found.outputs).props, "pending", "props")
     origin: dict[str, Any] = {"tool": plan.source.tool, "file": found.file, "kind": found.kind, "id": found.id}
     if not row.translated.exact:
         origin |= {"props": stored(found.props, "origin.props"), "outputs": stored(found.outputs, "origin.outputs")}
