@@ -276,11 +276,8 @@ class Ledger:
         clock, fold = self.store.clock, self.fold
         ops: list[Op] = []
         body: dict[str, Any] = {"scope": str(self.path), "outcome": outcome, "counts": counts, "failures": failures}
-        if hints:
-            body["hints"] = list(hints)
+        body |= ({"hints": list(hints)} if hints else {}) | ({} if declared is None else {"declared": declared})
         body["took"] = round(clock.elapsed() - self.started, 3)
-        if declared is not None:
-            body["declared"] = declared
         try:
             journal.settle()
             body["total"] = len(fold.resources)
