@@ -1,8 +1,8 @@
 """Props in three forms: as the program wrote them, as the verbs see them, as they are stored.
 
 References to resources become `{"$resource": address, "kind", "outputs"}` on disk, secrets `{"$secret", "$equal"}`.
-Keys of the user's own that begin with `$` get one more, so that these can always be told apart. Neighbour: `secrets` has
-the keys that seal and open.
+Keys of the user's own that begin with `$` get one more, so that these can always be told apart. Neighbour: `secrets`
+has the keys that seal and open.
 """
 
 from __future__ import annotations
