@@ -47,9 +47,14 @@ def agree(question: str) -> bool:
 
 def line(prompt: str) -> str:
     """One line typed after `prompt`."""
+    return typed(prompt) or ""
+
+
+def typed(prompt: str) -> str | None:
+    """The same; None when the input has ended."""
     sys.stderr.write(prompt)
     sys.stderr.flush()
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         sys.stderr.write("\n")
-    return answer.strip()
+    return answer.strip() if answer else None

@@ -67,7 +67,7 @@ def _by_program(given: Given, what: str | None, stage: str, options: dict[str, A
     program = program_of(given, what)
     if not yes:
         opened = _opened(given, program, stage)
-        plans = [plan for store, path in opened for plan in plan_destroy(store, path)]
+        plans = [plan for store, path in opened for plan in plan_destroy(store, path, given.project)]
         paths = list(dict.fromkeys(path for _, path in opened))
         if not _show(plans):
             _say("nothing is stored: there is nothing to destroy")
@@ -91,7 +91,7 @@ def _stored(given: Given, what: str, stage: str, options: dict[str, Any], *, yes
             raise UsageError(f"{path} and --stage {safe_text(stage, 80)} contradict each other", hint="leave one out")
         path = path.child(stage)
     chosen = given.options(**options)
-    plans = plan_destroy(given.store, path)
+    plans = plan_destroy(given.store, path, given.project)
     if not (yes or given.quiet):
         _say(f"{path}: target: {wiring.describe_target(given.store, chosen)[0]}")
     if _show(plans):

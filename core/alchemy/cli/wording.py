@@ -18,6 +18,8 @@ from alchemy.model.events import (
     ChangeRetried,
     ChangeStarted,
     Restored,
+    RollbackEnded,
+    RollbackStarted,
     RunEnded,
 )
 from alchemy.model.text import safe_text
@@ -30,6 +32,8 @@ DONE = {
     "delete": "deleted",
     "forget": "forgot",
     "restore": "restored",
+    "kept": "kept",
+    "unkept": "no longer kept",
     "keep": "unchanged",
 }
 DOING = {
@@ -109,6 +113,18 @@ def went_back(signs: Signs, event: Restored) -> Line:
     if event.restored or event.forgotten:
         what += f": {event.restored:,} set, {event.forgotten:,} forgotten"
     return row(signs.ok, "restored", "good", event.subject, what)
+
+
+def rolling_back(signs: Signs, event: RollbackStarted) -> Line:
+    what = f"{len(event.doomed):,} created in this run: {safe_text(event.because, LONGEST)}"
+    return row(signs.retry, "rollback", "warn", event.subject, what)
+
+
+def rolled_back(signs: Signs, event: RollbackEnded) -> Line:
+    """`2 undone, 1 left`, and the time it took."""
+    what = f"{len(event.undone):,} undone, {len(event.left):,} left" if event.left else f"{len(event.undone):,} undone"
+    glyph, tone = (signs.warning, "warn") if event.left else (signs.ok, "good")
+    return row(glyph, "rolled back", tone, event.subject, what, duration(event.took) if event.took else "")
 
 
 def value_text(value: Any, limit: int = 0) -> str:

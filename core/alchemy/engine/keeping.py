@@ -10,7 +10,7 @@ from dataclasses import replace
 from alchemy.engine.session import Run
 from alchemy.model.events import Noted
 from alchemy.model.records import Emit, Put
-from alchemy.model.values import Action, ResourceState
+from alchemy.model.values import ResourceState
 from alchemy.store import identity
 
 
@@ -23,4 +23,4 @@ def keep_row(run: Run, row: ResourceState, *, kept: bool = True) -> None:
     said = f"{done} by {identity.user()}@{identity.host()}"
     put = Put(replace(now, kept=kept, updated_at=run.ledger.store.clock.now()))
     run.ledger.record([put, Emit(Noted(row.address, said))])
-    run.ended(row.address, row.kind, str(Action.KEEP), "done")
+    run.ended(row.address, row.kind, "kept" if kept else "unkept", "done")

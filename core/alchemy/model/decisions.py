@@ -242,7 +242,7 @@ def unblock(step: Deletion) -> str:
 def _filled(path: str, stays: list[DecidedStep]) -> str:
     for step in stays:
         if step.address.startswith(f"{path}/"):
-            return f"{step.address} stays"
+            return f"{step.address} {'stays' if step.choice else 'is not decided'}"
     return ""
 
 

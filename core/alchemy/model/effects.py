@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alchemy.model.decisions import STAYS, DecidedPlan, DecidedStep, Fate, address_of
+from alchemy.model.decisions import STAYS, DecidedPlan, DecidedStep, Fate
 from alchemy.model.text import safe_text
 from alchemy.model.values import Action, ResourceState
 
@@ -17,11 +17,11 @@ _LONGEST = 120  # characters of a name that the cloud or a file gave
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """`call` is "" when nothing is sent. `used_by` and `uses` are steps of the same plan, each with its fate."""
+    """`call` is "" when nothing is sent. `used_by` and `uses` are steps of the same plan."""
 
     call: str
-    used_by: tuple[tuple[str, Fate], ...]
-    uses: tuple[tuple[str, Fate], ...]
+    used_by: tuple[DecidedStep, ...]
+    uses: tuple[DecidedStep, ...]
     lost: str
     after: tuple[str, ...]
 
@@ -30,8 +30,8 @@ def effects(decided: DecidedPlan, key: str) -> Effects:
     """Of the step with this row key, as decided."""
     step = decided.by_key[key]
     row = step.step.row
-    used_by = [(address_of(other.key), other.fate) for other in decided.steps if _uses(other.step.row, row)]
-    uses = [(address_of(other.key), other.fate) for other in decided.steps if _uses(row, other.step.row)]
+    used_by = [other for other in decided.steps if _uses(other.step.row, row)]
+    uses = [other for other in decided.steps if _uses(row, other.step.row)]
     lost = _lost(step)
     return Effects(call(step), tuple(used_by), tuple(uses), lost, tuple(_after(decided, step)))
 

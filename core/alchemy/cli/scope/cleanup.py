@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,18 +20,34 @@ if TYPE_CHECKING:
 @click.argument("scope")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @click.option("--all", "all_", is_flag=True, help="Everything in SCOPE, as `alchemy destroy SCOPE`.")
+@click.option("--step", is_flag=True, help="Ask about each step: destroy, keep, skip, forget; then carry it out.")
+@click.option("--only", multiple=True, metavar="ID", help="Destroy this and leave the rest; may be repeated.")
+@click.option("--keep", multiple=True, metavar="ID", help="Keep this for good, as `scope keep`; may be repeated.")
+@click.option("--stop-before", default="", metavar="ID", help="End the run before this step.")
+@click.option("--plan", metavar="FILE", help="Decisions that were saved; refused by name of what changed since.")
+@click.option("--out", metavar="FILE", help="Save the decisions, with --dry-run or --step.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--strategy", type=click.Choice(STRATEGIES), help="How many at once.  [default: sequential]")
 @click.option("--force", is_flag=True, help="Do not ask, and go on after a failure. Protected resources stay.")
 @as_json
 @shared
 def cleanup(
-    given: Given, scope: str, dry_run: bool, all_: bool, yes: bool, strategy: str | None, force: bool, json_: bool
+    given: Given,
+    scope: str,
+    dry_run: bool,
+    all_: bool,
+    yes: bool,
+    strategy: str | None,
+    force: bool,
+    json_: bool,
+    **deciding: Any,
 ) -> None:
     """Destroy what runs left behind in SCOPE: resources that the last complete deploy did not declare, incarnations
     that were replaced, and what interrupted runs did not finish.
 
     After a deploy that failed, nothing goes that it or the last complete one declared. Takes a backup first.
+
+    Example: alchemy scope cleanup my-app/prod --step
     """
     from alchemy.model.paths import ScopePath
 
@@ -38,6 +55,12 @@ def cleanup(
     options: dict[str, Any] = {"destroy_strategy": strategy} if strategy else {}
     if force:
         options["force"] = True
+    if any(deciding.values()) or "" in (deciding["plan"], deciding["out"]):
+        from alchemy.cli.scope.deciding import Asked, decide
+
+        asked = Asked(path, all_, dry_run, yes or force, json_=json_, options=options, **_files(deciding))
+        decide(given, asked)
+        return
     plans = _plans(given, path, all_=all_)
     if dry_run:
         _tell(plans, path, json_=json_, done=None)
@@ -56,14 +79,22 @@ def cleanup(
         _tell(plans, path, json_=True, done=done)
 
 
+def _files(deciding: dict[str, Any]) -> dict[str, Any]:
+    """The same with files for their names."""
+    for name in ("plan", "out"):
+        if deciding[name] == "":
+            raise UsageError(f"--{name} is empty", hint=f"name a file: --{name} decisions.json")
+    return {**deciding, **{name: Path(deciding[name]) for name in ("plan", "out") if deciding[name]}}
+
+
 def _plans(given: Given, path: ScopePath, *, all_: bool) -> list[DeletionPlan]:
     from alchemy.engine.finalize import refuse_protected
     from alchemy.operations.cleaning import plan_cleanup
     from alchemy.operations.destroying import plan_destroy
 
     if not all_:
-        return [plan_cleanup(given.store, path)]
-    plans = plan_destroy(given.store, path)
+        return [plan_cleanup(given.store, path, given.project)]
+    plans = plan_destroy(given.store, path, given.project)
     for plan in plans:
         refuse_protected(plan)
     return plans
