@@ -21,6 +21,8 @@ from alchemy.model.events import (
     Noted,
     Progressed,
     Restored,
+    RollbackEnded,
+    RollbackStarted,
     RunEnded,
     RunStarted,
     ScopeEntered,
@@ -133,6 +135,14 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         what = f"{event.restored} set, {event.forgotten} forgotten" if event.restored or event.forgotten else ""
         about = line((f"as in {event.file}", Tone.TEXT), (f"  serial {event.serial}", Tone.DIM))
         return glyphs.ok, "restored", Tone.OK, about, what
+    if isinstance(event, RollbackStarted):
+        about = line((name, Tone.STRONG), (f"  {event.because}", Tone.WARN))
+        return glyphs.retry, "rollback", Tone.WARN, about, f"{len(event.doomed)} to undo"
+    if isinstance(event, RollbackEnded):
+        left = f", {len(event.left)} left" if event.left else ""
+        about = line((name, Tone.STRONG), (f"  {len(event.undone)} undone{left}", Tone.TEXT))
+        tone = Tone.WARN if event.left else Tone.OK
+        return glyphs.ok, "undone", tone, about, times.duration(event.took)
     if isinstance(event, LockWaited):
         word, tone = ("waited", Tone.DIM) if event.took else ("waiting", Tone.WARN)
         took = times.duration(event.took) if event.took else ""

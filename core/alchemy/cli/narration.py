@@ -25,6 +25,8 @@ from alchemy.model.events import (
     LockWaited,
     Noted,
     Restored,
+    RollbackEnded,
+    RollbackStarted,
     RunEnded,
     RunStarted,
 )
@@ -118,6 +120,10 @@ class Narrator:
             return [wording.backed_up(marks, event)] if self.verbose or purpose == "restore" else []
         if isinstance(event, Restored):
             return [wording.went_back(marks, event)]
+        if isinstance(event, RollbackStarted):
+            return [wording.rolling_back(marks, event)]
+        if isinstance(event, RollbackEnded):
+            return [wording.rolled_back(marks, event)]
         if isinstance(event, Noted):
             warning = event.level == "warning"
             return [

@@ -15,8 +15,10 @@ from alchemy.engine.carrying import carry_out as carry_out
 from alchemy.engine.session import Run
 from alchemy.errors import Refused
 from alchemy.model.deletions import DeletionPlan, block, plan_deletions, used_from_outside
+from alchemy.model.events import RollbackEnded, RollbackStarted
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
+from alchemy.model.values import ResourceState
 from alchemy.settings import Options
 
 
@@ -48,17 +50,32 @@ def plan_ending(run: Run, prefix: str, *, owner: bool, destroy: bool) -> Deletio
     return plan if run.session.phase == "read" else block(plan, kinds.obstacle())
 
 
-async def roll_back(run: Run, path: ScopePath, options: Options, scopes: Sequence[object]) -> None:
+async def roll_back(run: Run, path: ScopePath, options: Options, scopes: Sequence[object], because: str) -> None:
     """Deletes again what a failed block created in this run; adopted, retained and protected resources stay.
 
-    `scopes` are the block's own: an earlier block of the same path, which went well, keeps what it made.
+    `scopes` are the block's own: an earlier block of the same path, which went well, keeps what it made. `because`
+    is what failed; the log has it beside what was undone and what is left.
     """
     await run.ledger.flush()
     mine = {d.resource.address for d in run.deployments if d.created and d.scope in scopes}
     current = [row for row in list(run.ledger.fold.resources.values()) if not row.former]
-    made = {r.address for r in current if r.address in mine and not (r.adopted or r.retain or r.protect)}
+    spared = {r.address: why for r in current if r.address in mine and (why := _spared(r))}
+    made = {row.address for row in current if row.address in mine} - spared.keys()
     alive = {row.address for row in current} - made
     reason = "its block failed: created in this run"
     plan = plan_deletions(str(path), current, (), alive=alive, alive_scopes=frozenset(), reason=reason)
-    if plan.deletions:
-        await carry_out(run, plan, options, Report(str(path)))
+    if not plan.deletions:
+        return
+    began = run.ledger.store.clock.elapsed()
+    run.emit(RollbackStarted(str(path), because, sorted(step.address for step in plan.deletions)), durable=True)
+    report = Report(str(path))
+    await carry_out(run, plan, options, report)
+    left = sorted([*report.failed, *report.skipped, *spared.items()])
+    took = round(run.ledger.store.clock.elapsed() - began, 3)
+    undone = sorted(report.deleted)
+    run.emit(RollbackEnded(str(path), undone, [list(pair) for pair in left], took), durable=True)
+
+
+def _spared(row: ResourceState) -> str:
+    """Why a failed block leaves what it made."""
+    return "adopted" if row.adopted else "retained" if row.retain else "protected" if row.protect else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from alchemy.engine.calls import GRACE, Calls
+from alchemy.engine.calls import GRACE, Calls, describe
 from alchemy.engine.finalize import roll_back
 from alchemy.engine.scope import Scope
 from alchemy.errors import RunFailed, StateInvalid
@@ -32,9 +32,10 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
     if not calm:
         await scope.session.calls.drain(GRACE if scope.by_signal else _CANCELLED_GRACE)
     await scope.settle()
+    why = describe(error)
     if not scope.owner:
         if calm and scope.options.on_error != "keep" and scope.phase == "up":
-            await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()])
+            await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()], why)
         scope.run_state.broken.append(str(scope.path))
         await scope.seal()
         return
@@ -42,7 +43,7 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
         if each.owner and not each.closed:
             await abandon(each, error)
     if calm and scope.options.on_error == "cleanup" and scope.phase == "up" and not scope.closed:
-        await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()])
+        await roll_back(scope.run_state, scope.path, scope.options, [scope, *scope.all_below()], why)
     if scope.test_cleanup and not isinstance(error, StateInvalid):
         await asyncio.shield(asyncio.ensure_future(_destroy_test(scope)))
     elif not scope.closed:

@@ -171,6 +171,25 @@ class Restored(Event):
 
 
 @dataclass(frozen=True)
+class RollbackStarted(Event):
+    """A block failed: what it created in this run is deleted again. The subject is the block's scope."""
+
+    subject: str
+    because: str  # what failed
+    doomed: list[str] = field(default_factory=list)  # addresses
+
+
+@dataclass(frozen=True)
+class RollbackEnded(Event):
+    """Without one the run died on the way: what is left are orphans, which the next run or a cleanup takes."""
+
+    subject: str
+    undone: list[str] = field(default_factory=list)  # addresses
+    left: list[list[str]] = field(default_factory=list)  # [address, why]: their rows are kept
+    took: float = 0.0  # seconds
+
+
+@dataclass(frozen=True)
 class Progressed(Event):
     subject: str
     done: float

@@ -29,6 +29,8 @@ from alchemy.model.events import (
     Noted,
     Progressed,
     Restored,
+    RollbackEnded,
+    RollbackStarted,
     RunEnded,
     RunStarted,
 )
@@ -199,6 +201,10 @@ def _said(entry: Entry, marks: Signs) -> Line:
         return wording.row(marks.failed, "lock lost", "bad", event.subject, event.reason)
     if isinstance(event, Progressed):
         return wording.row(marks.keep, "progress", "dim", event.subject, f"{event.done:g} of {event.total:g}")
+    if isinstance(event, RollbackStarted):
+        return wording.rolling_back(marks, event)
+    if isinstance(event, RollbackEnded):
+        return wording.rolled_back(marks, event)
     if isinstance(event, Noted):
         return wording.row(marks.keep, event.level, "dim", event.subject, event.text)
     return wording.row(marks.keep, type(event).__name__, "dim", event.subject)
