@@ -12,10 +12,12 @@ from typing import Any
 from alchemy.engine.calls import Stopped, describe, retrying, transient
 from alchemy.engine.deletion import delete_row, look, make_room
 from alchemy.engine.losing import refuse_loss
+from alchemy.engine.names import free_generation
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
+from alchemy.engine.standing import stand
 from alchemy.engine.validation import check_props
 from alchemy.errors import Ambiguous, Refused
 from alchemy.model.changes import Change, as_former, decide
@@ -29,25 +31,10 @@ from alchemy.settings import Options
 async def carry_out(run: Run, change: Change, resource: Resource, options: Options) -> dict[str, Any]:
     """The outputs the resource has afterwards."""
     if change.action is Action.KEEP:
-        return _keep(run, change)
+        return stand(run, change)
     check_props(resource)
     async with run.session.calls.turn():
         return await _Work(run, change, resource, options).do()
-
-
-def _keep(run: Run, change: Change) -> dict[str, Any]:
-    assert change.before is not None
-    assert change.desired is not None
-    fold = run.ledger.fold
-    if change.save or fold.orphaned(change.address) or fold.leftover(change.address):
-        wish = change.desired
-        row = replace(change.before, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain)
-        row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)
-        row = replace(row, props=wish.props, props_hash=wish.props_hash)  # the same in other words
-        run.before_change()
-        run.ledger.record([Put(run.stamped(row), reason="declared again, or its flags or edges changed")])
-    run.ended(change.address, change.kind, "keep", "done")
-    return live_outputs(run, change.before)
 
 
 class _Work:
@@ -86,6 +73,7 @@ class _Work:
     def _new_row(self, generation: int, status: Status, name: str = "") -> ResourceState:
         wish = self.wish
         limit = type(self.resource).name_limit
+        generation = free_generation(self.run, wish.address, generation)
         name = name or self.own_name or physical_name(self.ledger.fold.lineage, wish.address, generation, limit)
         return self._with_wish(
             ResourceState(

@@ -23,7 +23,15 @@ class Unclear(Exception):
 
 def marked(run: Run, row: ResourceState) -> bool:
     """The physical name was made by this stage for this incarnation: nobody else has it."""
-    return row.physical_name.endswith(f"-{ownership_mark(run.ledger.fold.lineage, row.address, row.generation)}")
+    made_as = row.made_as or row.address
+    return row.physical_name.endswith(f"-{ownership_mark(run.ledger.fold.lineage, made_as, row.generation)}")
+
+
+def free_generation(run: Run, address: str, generation: int) -> int:
+    """The first from `generation` on whose name no object has that was moved away from `address`."""
+    while (address, generation) in run.ledger.fold.moved:
+        generation += 1
+    return generation
 
 
 def others_named(run: Run, row: ResourceState) -> list[ResourceState]:

@@ -40,6 +40,8 @@ class Fold:
     next_seq: int = 1  # creation order of resources
     ops_since_snapshot: int = 0
     extra: dict[str, Any] = field(default_factory=dict)  # what a newer version wrote into the copy this was read from
+    # (address, generation) in the names of objects that were moved away from there, once they were
+    moved: set[tuple[str, int]] = field(default_factory=set, compare=False)
 
     @property
     def target(self) -> Target | None:
@@ -115,6 +117,8 @@ class Fold:
     def set_row(self, row: ResourceState, stamp: Stamp) -> None:
         self.stamps[row.key] = stamp  # first: a copy may be made meanwhile, and needs it for every row it finds
         self.resources[row.key] = row
+        if row.made_as:
+            self.moved.add((row.made_as, row.generation))
         if row.seq >= self.next_seq:
             self.next_seq = row.seq + 1
 

@@ -110,6 +110,7 @@ class ResourceState:
     pending: dict[str, Any] | None = None  # props of an announced update that nobody confirmed
     seq: int = 0  # order of creation within the journal
     generation: int = 0  # rises with each replacement
+    made_as: str = ""  # the address that the mark in its physical name is of, where it was moved since
     former: bool = False  # an old incarnation waiting to be deleted
     adopted: bool = False
     on_destroy: str = ""  # "", "delete" or "forget"

@@ -74,6 +74,10 @@ class _Batch:
     body: dict[str, Any] = field(default_factory=dict)
     probing: bool = False  # written also when it is empty: to learn whether this run may still write
 
+    @property
+    def alone(self) -> bool:  # a record of its own, all or nothing: no part of it is ever spilled
+        return self.kind != "commit" or bool(self.body)
+
     def done(self, error: AlchemyError | None = None) -> None:
         if self.ack is None or not self.ack.set_running_or_notify_cancel():  # False: who waited for it was cancelled
             return
@@ -95,9 +99,8 @@ class Journal:
         self._spill = spill
         self._queue: list[_Batch] = []
         self._condition = threading.Condition()
-        self._urgent = False
+        self._urgent = self._closing = False
         self._due = 0.0  # when what is queued has lingered enough
-        self._closing = False
         self._unwritten: list[Op] = []
         self._writing: list[Op] = []  # handed to the medium, not acknowledged yet
         self._thread: threading.Thread | None = None
@@ -124,13 +127,13 @@ class Journal:
     ) -> Ack | None:
         """Queues a batch. With `wait` the writer hurries; the future completes with the ack.
 
-        A `kind` other than commit is a record of its own, all or nothing. `probing`: also an empty one.
+        With a `body`, or of another `kind`, it is a record of its own, all or nothing. `probing`: also an empty one.
         """
         self._refuse_forked()
         batch = _Batch(ops, Future() if wait else None, kind, body or {}, probing)
         with self._condition:
             if self.failure:
-                self._unwritten += ops
+                self._unwritten += () if batch.alone else ops
                 batch.done(self.failure)
                 return batch.ack
             if not self._queue:
@@ -155,7 +158,7 @@ class Journal:
     def rescue(self, error: AlchemyError) -> None:
         """What is not acknowledged goes to the spill: this process ends without waiting."""
         # No lock: a signal handler calls this. Read against the way they go: none is missed, and once is enough.
-        queued = [op for part in list(self._queue) for op in part.ops]
+        queued = [op for part in list(self._queue) if not part.alone for op in part.ops]
         writing, unwritten = self._writing, list(self._unwritten)
         self._spill.write(list({id(op): op for op in (*unwritten, *writing, *queued)}.values()), error)
 
@@ -225,15 +228,15 @@ class Journal:
                 self._condition.wait(left if self._queue else None)
 
     def _cut(self) -> list[_Batch]:
-        """From the head of the queue: commits up to the next record of another kind, or that one alone."""
-        others = (at for at, each in enumerate(self._queue) if each.kind != "commit")
+        """From the head of the queue: commits up to the next record of its own, or that one alone."""
+        others = (at for at, each in enumerate(self._queue) if each.alone)
         batch = self._take(next(others, len(self._queue)) or 1)
         self._urgent = bool(self._queue)
         return batch
 
     def _take(self, count: int) -> list[_Batch]:
         batch = self._queue[:count]
-        self._writing = [op for part in batch for op in part.ops]  # before they leave the queue: see `rescue`
+        self._writing = [op for part in batch if not part.alone for op in part.ops]  # before they leave: see `rescue`
         self._queue = self._queue[count:]
         return batch
 
@@ -264,9 +267,8 @@ class Journal:
         """For good: everybody who waits, and whoever comes later, gets `error`."""
         with self._condition:
             self.failure = error
-            left, self._queue = self._queue, []
-            batch = batch + left
-            self._unwritten += [op for part in batch for op in part.ops]
+            batch, self._queue = batch + self._queue, []
+            self._unwritten += [op for part in batch if not part.alone for op in part.ops]
             self._writing = []
         self._spill.write(self._unwritten, error)
         for part in batch:
