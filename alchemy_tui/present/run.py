@@ -104,7 +104,7 @@ def summary_line(scene: Scene, summary: RunSummary, width: int, *, owner: bool =
             left.append(piece(f"  {len(run.failures)} failed", Tone.BAD))
     else:
         left.append(piece(f"{summary.outcome:<12}" if not owner or width >= 70 else "", tone))
-        left += count_signs(summary.counts)
+        left += count_signs(summary.counts) if summary.counts or summary.outcome == "done" else BLANK
     took = scene.now - _started(summary, scene) if summary.outcome == "running" else summary.took
     who = line((f"{summary.who}  ", Tone.DIM)) if width >= 76 else BLANK
     when = line((f"{times.ago(summary.started_at, scene.now):>9}", Tone.DIM), f"{times.duration(max(0.0, took)):>7}")

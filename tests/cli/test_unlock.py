@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -82,6 +83,18 @@ def test_without_a_terminal_the_token_says_whose_lock_is_meant(stale: Path) -> N
     assert [(entry["act"], entry["outcome"]) for entry in audit] == [("unlock", "refused"), ("unlock", "done")]
     (stale / "go").touch()
     assert alchemy("deploy", cwd=stale).code == 0
+
+
+def test_what_a_dead_run_left_is_in_doubt_until_a_run_has_looked(stale: Path) -> None:
+    shown = alchemy("scope", "inspect", SCOPE, cwd=stale)
+    assert re.search(r"  R-1 +deploy +▲ lost .* interrupted, 1 change in doubt\n", shown.out), shown.out
+    assert "the next `alchemy deploy`, destroy or scope cleanup looks up what became of these" in shown.out
+    (stale / "go").touch()
+    assert alchemy("deploy", cwd=stale).code == 0
+    after = alchemy("scope", "inspect", SCOPE, cwd=stale).out
+    assert "interrupted, 0 changes in doubt" in after
+    assert "looks up what became" not in after
+    assert "nothing to do" not in after
 
 
 def test_on_a_terminal_what_a_dead_run_left_is_opened_by_its_name(stale: Path) -> None:

@@ -21,8 +21,9 @@ from alchemy.store.descent import kind_of
 from alchemy.store.files import Files
 from alchemy.store.holders import check_record
 from alchemy.store.inventory import Item, What
-from alchemy.store.layout import Layout
+from alchemy.store.layout import RESOURCES, Layout
 from alchemy.store.opening import sealed_sizes
+from alchemy.store.viewfile import ViewFile, examine
 
 LINES = 20  # bad ones of one journal file that are told
 CUT = "it ends here"
@@ -72,9 +73,20 @@ class Soundness:
     def _after(self, item: Item, owner: str) -> str:
         if item.what is What.VIEW:
             return f"`alchemy scope validate {owner} --fix` writes the view again"
+        if item.what is What.DIRECTORY and self._holds_views(item, owner):
+            return f"then `alchemy scope validate {owner} --fix` writes the views again that belong there"
+        if item.what is What.DIRECTORY and item.path == self._layout.backups(owner):
+            return "then put back your own copy, if you have one: the state does not need it, going back does"
         if owner and item.what in (What.EPOCH, What.DIRECTORY):
             return f"then put back your own copy, or run `alchemy scope rebuild {owner}`"
         return "the state does not need it"
+
+    def _holds_views(self, item: Item, owner: str) -> bool:
+        """And nothing but views, all of which the journal has: resources, or a nested scope of a stage."""
+        if RESOURCES in (item.path.name, item.path.parent.name):
+            return True
+        nested = item.scope != owner and "/" in owner  # below an application it may be a stage
+        return nested and item.path == self._layout.scope(item.scope)
 
     def _exposed(self, item: Item, scope: str) -> list[Finding]:
         """Modes and owners that give it to others, or keep it from us."""
@@ -107,7 +119,7 @@ class Soundness:
             return [*self._json(item, scope), self.finding(path, scope, problem, advice, error=False)]
         if item.what is What.EDITED:
             advice = f"compare it with the view beside it, then remove it: `rm {_shell(path)}`"
-            return [self.finding(path, scope, "an edit by hand that was put aside", advice, error=False)]
+            return [self.finding(path, scope, _aside(examine(self._files.read(path))), advice, error=False)]
         check = _CHECKS.get(item.what)
         if check is None:
             return []
@@ -225,6 +237,15 @@ def _bad_lines(raw: bytes, epoch: int, *, sealed: bool) -> Iterator[tuple[int, s
                 yield number, "it does not follow the record before it"
             before = record.seq, check
         offset = end
+
+
+def _aside(found: ViewFile) -> str:
+    """What lay in the place of a view when that was written again."""
+    if found.problem.startswith("edited"):
+        return "an edit by hand that was put aside"
+    if found.problem:
+        return f"a view that could not be read was put aside (torn, or a slip of an edit by hand): {found.problem}"
+    return "a whole view that was put aside"
 
 
 def _owner(root: Path) -> int:

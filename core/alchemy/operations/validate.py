@@ -56,6 +56,11 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     return sorted(found, key=lambda finding: (finding.file, finding.severity))
 
 
+def _above(file: str) -> list[str]:
+    parts = file.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
 def _in(path: str, scope: str) -> bool:
     return path == scope or path.startswith(f"{scope}/")
 
@@ -116,7 +121,7 @@ class Journal:
                     )
                 )
         errors = {one.file for one in found if one.severity == "error"}  # of a link nothing more is to be said
-        looked = [one for one in self._views(fold, views) if one.file not in errors]
+        looked = [one for one in self._views(fold, views) if errors.isdisjoint((one.file, *_above(one.file)))]
         return [*found, *looked, *(self._names(fold) if fold else ())]
 
     def _of_journal(self, problem: str, way_out: str) -> Finding:

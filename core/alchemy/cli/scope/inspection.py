@@ -15,7 +15,7 @@ from alchemy.cli.terminal import ago, counted, duration, moment, size
 from alchemy.cli.tones import line
 from alchemy.cli.wording import count_words, short_kind, value_text
 from alchemy.model.locks import LockView
-from alchemy.operations.shapes import BackupInfo, ResourceNode, RunSummary, ScopeNode, View
+from alchemy.operations.shapes import BackupInfo, Health, ResourceNode, RunSummary, ScopeNode, View
 from alchemy.store.clock import Clock
 
 NEWEST = 5  # runs and backups shown; `logs` and `backups` show all
@@ -45,7 +45,7 @@ def inspect(given: Given, scope: str, json_: bool) -> None:
         if isinstance(node, ScopeNode):
             _scope(page, view, node, now)
             _resources(page, view, node)
-            _runs(page, runs, owner, node.path, now)
+            _runs(page, view, runs, owner, node.path, now)
             _backups(page, copies, now)
         else:
             _resource(page, view, node, now)
@@ -123,13 +123,12 @@ def _resources(page: Page, view: View, node: ScopeNode) -> None:
     page.table(rows)
 
 
-def _runs(page: Page, runs: tuple[RunSummary, ...], owner: str, path: str, now: float) -> None:
+def _runs(page: Page, view: View, runs: tuple[RunSummary, ...], owner: str, path: str, now: float) -> None:
     if not runs:
         return
     page.section("Runs" if owner == path else f"Runs of {owner}")
     rows = []
     for found in runs[:NEWEST]:
-        words = count_words(found.counts) or "nothing to do"
         rows.append(
             [
                 line(f"  {found.run}"),
@@ -137,12 +136,31 @@ def _runs(page: Page, runs: tuple[RunSummary, ...], owner: str, path: str, now: 
                 mark(page.signs, found.outcome),
                 line((ago(found.started_at, now), "dim")),
                 line((duration(found.took), "dim")),
-                line(words),
+                line(_did(view, found)),
             ]
         )
     page.table(rows)
+    if any(in_doubt(view, found) for found in runs):
+        page.say(("  the next `alchemy deploy`, destroy or scope cleanup looks up what became of these", "dim"))
     if len(runs) > NEWEST:
         page.say((f"  and {len(runs) - NEWEST} more: alchemy scope logs {owner}", "dim"))
+
+
+def _did(view: View, run: RunSummary) -> str:
+    words = count_words(run.counts)
+    if run.outcome == "lost":
+        return f"interrupted, {counted(in_doubt(view, run), 'change')} in doubt"
+    if run.outcome == "running":
+        return words or "at work"
+    return words or ("nothing to do" if run.outcome == "done" else "nothing was done")
+
+
+def in_doubt(view: View, run: RunSummary) -> int:
+    """Calls that a run announced which is gone, and of which nobody knows how they ended."""
+    if run.outcome != "lost":
+        return 0
+    rows = (found for found in view.resources.values() if found.owner == run.scope and found.state.run == run.run)
+    return sum(1 for found in rows if found.health is Health.UNFINISHED)
 
 
 def _backups(page: Page, copies: tuple[BackupInfo, ...], now: float) -> None:
