@@ -194,14 +194,22 @@ class World:
         finally:
             invocation.reset(token)
 
-    def deploy(self, body: Body[T], *, stage: str | None = "prod", phase: str = "up", **options: Any) -> T:
+    def deploy(
+        self,
+        body: Body[T],
+        *,
+        stage: str | None = "prod",
+        phase: str = "up",
+        asked: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> T:
         """`body` in a scope of its own; one try after the first without a pause, so that failures are quick."""
 
         async def main() -> T:
             async with alchemy("my-app", stage=stage, phase=phase, **{"retry_delay": 0.0, **options}) as scope:
                 return await body(scope)
 
-        return self.run(main)
+        return self.run(main, **(asked or {}))
 
     def planned(self, body: Body[Any], **options: Any) -> list[Change]:
         """What a plan of it finds, in the order of the program."""
