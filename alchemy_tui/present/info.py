@@ -5,6 +5,7 @@ Both answer in the same order: what is it, is it well, who holds it, what change
 
 from __future__ import annotations
 
+from alchemy.model.masking import MASKED, is_sealed
 from alchemy.operations.shapes import Health, ResourceNode, ScopeNode, Verdict
 from alchemy_tui.present import lock as lock_words
 from alchemy_tui.present import run as run_words
@@ -235,6 +236,8 @@ def _short(value: object) -> str:
         return value
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
+    if is_sealed(value):
+        return MASKED
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_short(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

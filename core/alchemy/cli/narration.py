@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from alchemy.cli import wording
 from alchemy.cli.terminal import is_terminal, signs
 from alchemy.cli.tones import Line, coloured, joined, line
+from alchemy.model import scrubbing
 from alchemy.model.events import (
     BackupTaken,
     ChangeEnded,
@@ -220,7 +221,11 @@ def report_errors() -> None:
         from alchemy.cli import failures
 
         code = failures.of_program(error, _attached.told if _attached else set())
-        if code is None:
+        if code is None and before is sys.__excepthook__ and scrubbing.knows_any():
+            import traceback
+
+            sys.stderr.write(scrubbing.scrub("".join(traceback.format_exception(error))))
+        elif code is None:
             before(kind, error, error.__traceback__)
         elif code != 1:
             sys.stderr.flush()

@@ -22,6 +22,7 @@ from alchemy.model.events import (
     RollbackStarted,
     RunEnded,
 )
+from alchemy.model.masking import MASKED, is_sealed
 from alchemy.model.text import safe_text
 
 DONE = {
@@ -129,11 +130,14 @@ def rolled_back(signs: Signs, event: RollbackEnded) -> Line:
 
 def value_text(value: Any, limit: int = 0) -> str:
     """JSON on one line; a reference to another resource is its address."""
-    text = json.dumps(_named(value), ensure_ascii=False, default=str)
+    named = _named(value)
+    text = MASKED if named == MASKED else json.dumps(named, ensure_ascii=False, default=str)
     return text if not limit or len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _named(value: Any) -> Any:
+    if is_sealed(value):
+        return MASKED
     if isinstance(value, dict):
         address = value.get("$resource")
         return f"<{address}>" if isinstance(address, str) else {key: _named(item) for key, item in value.items()}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alchemy.engine.outputs import unknown_sources
 from alchemy.errors import UsageError
 from alchemy.model.canonical import SecretText
 from alchemy.model.secrets import LockedSecret, Secret
@@ -73,7 +74,8 @@ def read_module(address: str, entrypoint: str) -> WorkerModule:
 def check_bindings(address: str, bindings: Mapping[str, Any], env: Mapping[str, Any]) -> None:
     """UsageError when something cannot be bound, or one name means two things."""
     for name, bound in bindings.items():
-        if not _is_secret(bound) and getattr(bound, "kind", None) not in _BINDABLE:
+        later = _is_secret(bound) or (isinstance(bound, str) and unknown_sources(bound))  # a plan knows no more
+        if not later and getattr(bound, "kind", None) not in _BINDABLE:
             raise UsageError(
                 f"{address}: bindings.{safe_text(name, 80)} cannot be bound: {safe_text(repr(bound), 80)}",
                 hint="bind D1Database, KVNamespace, R2Bucket, Queue, Worker or a secret; strings go into env=",

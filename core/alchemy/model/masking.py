@@ -66,6 +66,18 @@ def _without_ciphertext(value: Json) -> Json:
     return [_without_ciphertext(item) for item in value] if isinstance(value, list) else value
 
 
+def masked_text(document: str) -> str:
+    """A JSON document, laid out as it is stored, without its ciphertexts; what cannot be read stays as it is."""
+    if f'"{SECRET}"' not in document:
+        return document
+    import json
+
+    try:
+        return json.dumps(masked(json.loads(document)), indent=2, ensure_ascii=False)
+    except ValueError:
+        return document
+
+
 def masked(value: Json) -> Json:
     """`value` with every secret in it as dots."""
     if isinstance(value, Sealed) or (isinstance(value, dict) and SECRET in value):

@@ -11,6 +11,7 @@ from pathlib import Path
 from alchemy.errors import UsageError
 from alchemy.model.events import Entry
 from alchemy.model.locks import LockView, Verdict
+from alchemy.model.masking import masked_text
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
 from alchemy.operations import backups, history
@@ -145,11 +146,11 @@ class Workspace:
         return backups.listing(self.store, self.owner_of(scope))
 
     def state_text(self, subject: str) -> str:
-        """The JSON document of a scope or resource as stored; the raw text where it is torn."""
+        """The JSON document of a scope or resource as stored, secrets masked; the raw text where it is torn."""
         text = self._owners[self.owner_of(subject)].text_of(subject)
         if text is None:
             raise UsageError(f"{safe_text(subject, 80)} is not in the state", hint="`alchemy scope list` shows what is")
-        return text
+        return masked_text(text)
 
     def follow(self, scope: str) -> Follow:
         return Follow(self.store, self._newest_owner(scope))

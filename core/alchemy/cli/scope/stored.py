@@ -16,6 +16,7 @@ from alchemy.cli.scope.tree import below
 from alchemy.cli.tones import line
 from alchemy.cli.wording import short_kind
 from alchemy.errors import UsageError
+from alchemy.model.masking import masked
 from alchemy.model.text import safe_block, safe_text
 from alchemy.operations.shapes import ResourceNode, ScopeNode, View
 
@@ -83,10 +84,10 @@ def _list(given: Given, view: View, node: ScopeNode) -> None:
 
 def _document(view: View, node: ScopeNode | ResourceNode) -> dict[str, object]:
     if isinstance(node, ResourceNode):
-        return {"format": documents.FORMAT, "resource": node.state.to_json()}
+        return {"format": documents.FORMAT, "resource": masked(node.state.to_json())}
     scopes, resources = below(view, (node.path,))
     return {
         "format": documents.FORMAT,
         "scopes": [found.row.to_json() for found in scopes if found.row],
-        "resources": [found.state.to_json() for found in resources],
+        "resources": [masked(found.state.to_json()) for found in resources],
     }
