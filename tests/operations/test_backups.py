@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from alchemy import Scope, StateInvalid, UsageError, alchemy
 from alchemy.errors import LockHeld, Refused
 from alchemy.model.events import Noted
+from alchemy.model.paths import ScopePath
 from alchemy.model.retention import Retention
 from alchemy.operations import backups as copies
 from alchemy.operations.backups import compare, find, prune, set_pin, take, timeline
@@ -203,8 +205,6 @@ def test_pruning_that_fails_is_told_and_keeps_the_run_from_nothing(thrifty: Worl
     assert kind is not None
 
     async def run() -> Ledger:
-        from alchemy.model.paths import ScopePath
-
         ledger = await Ledger.open(store, ScopePath.parse(PROD), kind, purpose="save", timeout=0.0)
         ledger.backup("before a change")
         ledger.close(outcome="done", counts={}, failures=[])
@@ -234,6 +234,84 @@ def test_pruning_by_hand_counts_no_damaged_one(thrifty: World) -> None:
     assert len(names(thrifty)) == 4
     prune(thrifty.store, PROD)
     assert names(thrifty) == [three, two, one]
+
+
+def test_one_that_is_pinned_while_the_others_are_looked_at_stays(thrifty: World) -> None:
+    for size in (1, 2, 3):
+        thrifty.deploy(sized(size))
+    oldest = names(thrifty)[-1]
+
+    class Slow(LocalStore):
+        def read_backup(self, path: ScopePath | str, name: str, *, head: int = 0) -> tuple[bytes, int]:
+            if name == oldest and not head:
+                set_pin(thrifty.store, PROD, oldest, "just in time")
+            return super().read_backup(path, name, head=head)
+
+    slow = Slow(thrifty.layout, "b" * 32)
+    slow.retention = Retention(1, 0, 0, 0)
+    assert oldest not in prune(slow, PROD).remove
+    assert names(thrifty) == [slow.backups(PROD)[-1], oldest]
+
+
+def test_one_that_goes_while_it_is_pinned_is_no_success(thrifty: World) -> None:
+    thrifty.deploy(sized(1))
+    thrifty.deploy(sized(2))
+    oldest = names(thrifty)[-1]
+
+    class Late(LocalStore):
+        def mark_backup(self, path: ScopePath | str, name: str, mark: str, text: str | None) -> None:
+            self.remove_backup(path, name)
+            super().mark_backup(path, name, mark, text)
+
+    with pytest.raises(UsageError, match="was removed before it was pinned"):
+        set_pin(Late(thrifty.layout, "b" * 32), PROD, oldest, "too late")
+    assert thrifty.store.backup_marks(PROD) == {}
+
+
+# -- what somebody else put there ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "state-9999-12-31T23-59-59-999Z.json",
+        "state-9999-12-31T23-59-59-998Z.json",
+        "state-2999-13-45T99-99-99-999Z.json",
+        "state-２９９９-01-01T00-00-00-000Z.json",
+    ],
+)
+def test_a_name_that_no_clock_gives_stops_no_run(world: World, name: str) -> None:
+    world.deploy(sized(1))
+    place = world.layout.backups(PROD) / name
+    place.write_bytes(b"{")
+    for size in (2, 3):
+        world.deploy(sized(size))
+    whole = [info for info in timeline(world.store, PROD) if not info.problem]
+    assert [info.reason for info in whole] == ["before R-3", "after the first run"]
+    asyncio.run(restore(world.store, PROD, "latest"))
+    assert place.read_bytes() == b"{"
+
+
+@pytest.mark.parametrize("what", ["directory", "pipe", "link"])
+def test_what_is_no_file_stops_no_run_and_no_restore(world: World, what: str) -> None:
+    world.deploy(sized(1))
+    place = world.layout.backups(PROD) / "state-2999-01-01T00-00-00-000Z.json"
+    pin = world.layout.backups(PROD) / f"{names(world)[0]}.pin"
+    for path in (place, pin):
+        match what:
+            case "directory":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case _:
+                path.symlink_to("/etc/hosts")
+    world.deploy(sized(2))
+    world.deploy(sized(3))
+    newest, odd, first = timeline(world.store, PROD)
+    assert what in odd.problem
+    assert (newest.reason, newest.problem, first.pinned) == ("before R-3", "", True)
+    asyncio.run(restore(world.store, PROD, "latest"))
+    assert world.rows()["a"].props["size"] == 2
 
 
 @pytest.mark.parametrize(

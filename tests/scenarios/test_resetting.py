@@ -13,6 +13,7 @@ from alchemy import LockHeld, Refused, Scope, StateInvalid, UsageError, alchemy
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put, Reserve
 from alchemy.model.values import Hold, ScopeKind, Status
+from alchemy.operations.holding import hold
 from alchemy.operations.resetting import ResetReport, plan_reset, refuse_empty, reset
 from alchemy.operations.restoring import restore
 from alchemy.settings import Options
@@ -67,6 +68,42 @@ def test_restoring_the_backup_before_it_undoes_it(world: World, cloud: Cloud) ->
     assert cloud.calls() == []
     world.deploy(nothing)
     assert cloud.objects == {}
+
+
+def test_what_it_names_as_the_way_back_was_read(world: World) -> None:
+    world.deploy(three)
+    (newest,) = world.store.backups(PROD)  # of the same state, and somebody changed a byte of it
+    file = world.layout.backups(PROD) / newest
+    file.write_bytes(file.read_bytes().replace(b'"size": 1', b'"size": 7'))
+    before = world.rows()
+    (report,) = emptied(world)
+    assert report.before != newest
+    asyncio.run(restore(world.store, PROD, report.before))
+    assert {id: row.outputs for id, row in world.rows().items()} == {id: row.outputs for id, row in before.items()}
+
+
+@pytest.mark.parametrize("how", ["held", "reserved"])
+def test_of_an_application_everything_is_forgotten_or_nothing(world: World, how: str) -> None:
+    world.deploy(three)
+    world.deploy(three, stage="dev")
+    dev = ScopePath.parse(PROD.replace("prod", "dev"))
+
+    async def keep_out() -> None:
+        other = LocalStore(world.layout, "e" * 32)
+        if how == "reserved":
+            await hold(other, dev, reason="a trade fair")
+        plans = plan_reset(world.store, dev.ancestors[0])
+        held = await Ledger.open(other, dev, ScopeKind.STAGE, purpose="deploy", timeout=0.0) if how == "held" else None
+        try:
+            with pytest.raises((LockHeld, UsageError)):
+                await reset(LocalStore(world.layout, "f" * 32), plans, OPTIONS)
+        finally:
+            if held is not None:
+                held.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(keep_out())
+    assert world.rows()
+    assert world.store.read_fold(dev).resources
 
 
 def test_names_stay_so_that_adopting_kinds_find_their_objects_again(world: World, cloud: Cloud) -> None:

@@ -19,7 +19,7 @@ from alchemy.model.strict import MAX_COPY, NotStrict, parse
 from alchemy.model.text import safe_text
 from alchemy.model.values import FORMAT, ResourceState, ScopeKind
 
-BACKUP = re.compile(r"state-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})-(\d{3})Z\.json")
+BACKUP = re.compile(r"state-([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2})-([0-9]{2})-([0-9]{2})-([0-9]{3})Z\.json")
 LONGEST_NOTE = 200  # characters
 BEFORE_RESTORE = "before restore of "  # how the reason of a backup begins that undoes a restore
 _STATE = b'\n  "state": '  # a newline cannot stand inside a JSON text, so this is where the header ends
@@ -162,8 +162,9 @@ def _number(body: dict[str, Any], name: str) -> int:
 
 def newest_first(headers: Iterable[Header]) -> list[Header]:
     """By number; a damaged one, which has none, where its name stands."""
-    whole = sorted((h for h in headers if not h.problem), key=lambda h: (h.seq, h.file), reverse=True)
-    for damaged in sorted((h for h in headers if h.problem), key=lambda h: h.file):
+    found = list(headers)
+    whole = sorted((h for h in found if not h.problem), key=lambda h: (h.seq, h.file), reverse=True)
+    for damaged in sorted((h for h in found if h.problem), key=lambda h: h.file):
         place = next((n for n, h in enumerate(whole) if h.file < damaged.file), len(whole))
         whole.insert(place, damaged)
     return whole

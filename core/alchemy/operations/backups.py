@@ -6,10 +6,11 @@ Synchronous; nothing here takes a lock or writes to a journal. Neighbour: `resto
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from alchemy.errors import Refused, StateInvalid, UsageError
+from alchemy.errors import Refused, StateInvalid, StorageFailed, UsageError
 from alchemy.model import comparison
 from alchemy.model.backup import LONGEST_NOTE, Backup, BadBackup, Header
 from alchemy.model.comparison import Comparison
@@ -23,6 +24,9 @@ from alchemy.model.values import ScopeKind
 from alchemy.operations.shapes import BackupInfo
 from alchemy.store import backups as files
 from alchemy.store.store import Store
+
+if TYPE_CHECKING:
+    from alchemy.store.ledger import Ledger
 
 _LATEST = re.compile(r"latest(?:~([0-9]{1,4}))?")
 _SMALL = 4_000_000  # bytes of all backups together: below that it costs little to hold each against the one before
@@ -102,22 +106,22 @@ def _info(owner: str, header: Header, pinned: dict[str, str]) -> BackupInfo:
     )
 
 
-def _with_steps(store: Store, owner: ScopePath, newest_first: Sequence[BackupInfo]) -> Iterable[BackupInfo]:
+def _with_steps(store: Store, owner: ScopePath, newest_first: Sequence[BackupInfo]) -> list[BackupInfo]:
     """Reads each once, newest first; two are in memory at a time."""
-    waiting: tuple[BackupInfo, Fold] | None = None
-    for info in newest_first:
+    found = list(newest_first)
+    later: tuple[int, Fold] | None = None
+    for number, info in enumerate(found):
         try:
             if info.problem:
                 raise BadBackup(info.problem)
             fold = files.read_valid(store, owner, info.file).fold
         except (BadBackup, FileNotFoundError) as error:
-            yield replace(info, problem=str(error))
+            found[number] = replace(info, problem=str(error))
             continue
-        if waiting is not None:
-            yield _stepped(*waiting, fold)
-        waiting = info, fold
-    if waiting is not None:
-        yield waiting[0]
+        if later is not None:
+            found[later[0]] = _stepped(found[later[0]], later[1], fold)
+        later = number, fold
+    return found
 
 
 def _stepped(info: BackupInfo, fold: Fold, before: Fold) -> BackupInfo:
@@ -165,7 +169,11 @@ def load(store: Store, subject: Subject, name: str) -> Backup:
         if info.problem:
             raise BadBackup(info.problem)
         return files.read_valid(store, subject.owner, info.file)
-    except (BadBackup, FileNotFoundError) as error:
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"the backup {info.file} was removed in this moment", hint=_way_out(str(subject.owner))
+        ) from error
+    except BadBackup as error:
         others = [other.file for other in found if other.file != info.file and not other.problem]
         whole = next((file for file in others if not files.problem_of(store, subject.owner, file)), "")
         raise StateInvalid(
@@ -242,11 +250,39 @@ def take(store: Store, scope: str, *, note: str = "", pin: bool = False) -> Back
     return find(listing(store, str(owner)), name, str(owner))
 
 
+def assure(ledger: Ledger, reason: str) -> str:
+    """A backup of what is stored, read back, that undoes what follows; "" when nothing is stored.
+
+    The newest one when it is of the same serial: a glance at it is not enough to give everything up for it.
+    """
+    store, fold = ledger.store, ledger.fold
+    if not fold.resources:
+        return ""
+    name = ledger.backup(reason) or _of_serial(store, fold) or ledger.backup(reason, always=True)
+    problem = files.problem_of(store, fold.path, name)
+    if problem:
+        raise StorageFailed(
+            f"nothing is changed: the backup of what is there now does not read back: {problem}",
+            hint="see to the disk, and run the same command again",
+        )
+    return name
+
+
+def _of_serial(store: Store, fold: Fold) -> str:
+    for header in files.headers(store, fold.path):
+        if (header.lineage, header.serial, header.problem) == (fold.lineage, fold.serial, ""):
+            return "" if files.problem_of(store, fold.path, header.file) else header.file
+    return ""
+
+
 def set_pin(store: Store, scope: str, file: str, why: str | None) -> BackupInfo:
     """`why` may be empty; None takes the pin away."""
     owner = find_subject(store, scope).owner
     info = find(listing(store, str(owner)), file, str(owner))
     store.mark_backup(owner, info.file, files.PIN, why)
+    if why is not None and info.file not in store.backups(owner):
+        store.mark_backup(owner, info.file, files.PIN, None)
+        raise UsageError(f"the backup {info.file} was removed before it was pinned", hint=_way_out(str(owner)))
     return replace(info, pinned=why is not None, pin=why or "")
 
 
@@ -254,7 +290,4 @@ def prune(store: Store, scope: str, *, dry_run: bool = False) -> Pruning:
     """Removes what no rule keeps; each is read whole before, so that a damaged one never counts for a good one."""
     owner = find_subject(store, scope).owner
     plan = files.plan_prune(store, owner, thorough=True)
-    if not dry_run:
-        for name in plan.remove:
-            store.remove_backup(owner, name)
-    return plan
+    return plan if dry_run else replace(plan, remove=files.remove_backups(store, owner, plan.remove))

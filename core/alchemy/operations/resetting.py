@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alchemy.errors import Refused, StateInvalid, UsageError
+from alchemy.errors import AlchemyError, Refused, StateInvalid, UsageError
 from alchemy.model.canonical import digest
 from alchemy.model.events import BackupTaken
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Op, Reserve
 from alchemy.model.values import ResourceState, ScopeKind
+from alchemy.operations.backups import assure
 from alchemy.operations.destroying import owners_in
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options
+from alchemy.store.admission import refuse_beginning
 from alchemy.store.backups import write_backup
 from alchemy.store.beginnings import Salvaged
 from alchemy.store.ledger import Ledger, make_holder
-from alchemy.store.reservations import refuse_held, refuse_held_above
-from alchemy.store.store import Store
+from alchemy.store.reservations import refuse_held
+from alchemy.store.store import Lease, Store
 
 PURPOSE = "reset"
 
@@ -88,38 +90,67 @@ def _of(fold: Fold, path: ScopePath, owner: ScopePath, kind: ScopeKind, damage: 
 
 
 async def reset(store: Store, plans: Sequence[ResetPlan], options: Options) -> list[ResetReport]:
-    """What the plans say; Refused when something else is stored by now. No record spans journals: one for each."""
-    reports = []
-    for plan in plans:
-        if plan.damage:
-            reports.append(await _begin_anew(store, plan, options))
-        elif plan.rows or plan.scopes:
-            reports.append(await _drop(store, plan, options))
+    """What the plans say; Refused when something else is stored by now. No record spans journals: one for each.
+
+    Of several, all are looked at, with everybody kept out, before the first one forgets anything.
+    """
+    store.prepare()
     top = plans[-1].path
+    lease = None
+    if len(plans) > 1 and options.enable_locking:
+        lease = await store.acquire(top, timeout=options.lock_timeout)
+    reports: list[ResetReport] = []
+    try:
+        if lease is not None:
+            lease.publish(make_holder(store, top, 0, PURPOSE))
+            for plan in plans:
+                _look_again(store, plan)
+        for plan in plans:
+            if plan.damage:
+                reports.append(await _begin_anew(store, plan, options, _held(top, lease)))
+            elif plan.rows or plan.scopes:
+                reports.append(await _drop(store, plan, options, _held(top, lease)))
+    except AlchemyError as error:
+        done = [f"{report.scope} (in backup {report.before or 'none'})" for report in reports]
+        error.hint += f"; forgotten already: {', '.join(done)}" if done else ""
+        raise
+    finally:
+        if lease is not None:
+            lease.release()
     if top.parent is None and not store.has_journal(top):
         store.forget(top)
     return reports
 
 
-async def _drop(store: Store, plan: ResetPlan, options: Options) -> ResetReport:
+def _held(top: ScopePath, lease: Lease | None) -> tuple[ScopePath, ...]:
+    return () if lease is None else (top,)
+
+
+def _look_again(store: Store, plan: ResetPlan) -> None:
+    now = _plan(store, plan.path, plan.owner, plan.kind)
+    _refuse_other(plan, now)
+    refuse_held(store.salvage(plan.owner).fold if now.damage else store.read_fold(plan.owner), store.clock.now())
+
+
+async def _drop(store: Store, plan: ResetPlan, options: Options, held: tuple[ScopePath, ...]) -> ResetReport:
     def refuse(fold: Fold) -> None:
         _refuse_other(plan, _of(fold, plan.path, plan.owner, plan.kind))
 
-    store.prepare()
     ledger = await Ledger.open(
         store,
         plan.owner,
         plan.kind,
         purpose=PURPOSE,
         timeout=options.lock_timeout,
-        locking=options.enable_locking,
+        locking=options.enable_locking and plan.owner not in held,
+        held=held,
         lock_path=None if plan.whole else plan.path,
         refuse=refuse,
     )
     before = ""
     outcome = "failed"
     try:
-        before = ledger.backup("before a reset") or _newest(store, plan)
+        before = assure(ledger, "before a reset")
         if before:
             ledger.emit(BackupTaken(str(plan.owner), before, "before a reset"))
         await ledger.intend(_ops(plan, ledger.fold))
@@ -128,11 +159,6 @@ async def _drop(store: Store, plan: ResetPlan, options: Options) -> ResetReport:
         counts = {"forget": len(plan.rows)} if outcome == "done" and plan.rows else {}
         ledger.close(outcome=outcome, counts=counts, failures=[])
     return ResetReport(str(plan.path), ledger.run, tuple(row.address for row in plan.rows), before)
-
-
-def _newest(store: Store, plan: ResetPlan) -> str:
-    """Of the same serial: that is why none was taken."""
-    return max(store.backups(plan.owner), default="") if plan.rows else ""
 
 
 def _ops(plan: ResetPlan, fold: Fold) -> list[Op]:
@@ -145,16 +171,16 @@ def _ops(plan: ResetPlan, fold: Fold) -> list[Op]:
     return ops
 
 
-async def _begin_anew(store: Store, plan: ResetPlan, options: Options) -> ResetReport:
+async def _begin_anew(store: Store, plan: ResetPlan, options: Options, held: tuple[ScopePath, ...]) -> ResetReport:
     """Over a journal that cannot be read: it is set aside, and another begins with nothing."""
     owner = plan.owner
-    lease = await store.acquire(owner, timeout=options.lock_timeout) if options.enable_locking else None
+    locking = options.enable_locking and owner not in held
+    lease = await store.acquire(owner, timeout=options.lock_timeout, held=held) if locking else None
     try:
         salvaged: Salvaged = store.salvage(owner)
         fold = salvaged.fold
         _refuse_other(plan, _of(fold, plan.path, owner, plan.kind))
-        refuse_held(fold, store.clock.now())
-        refuse_held_above(store, owner)
+        refuse_beginning(store, owner, fold)
         beginning = salvaged.beginning([Reserve(fold.hold)] if fold.hold is not None else [])
         if lease is not None:
             lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))

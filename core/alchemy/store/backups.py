@@ -6,6 +6,7 @@ Written, found, checked and thinned out here, through whichever store. Never cha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -46,43 +47,55 @@ def encode_backup(fold: Fold, at: str, reason: str, *, note: str = "") -> bytes:
 
 
 def write_backup(store: Store, fold: Fold, reason: str, *, note: str = "") -> str:
-    """A new file, durable; when the name is taken or the clock went back, the next free millisecond after the last."""
+    """A new file, durable; when the name is taken or the clock went back, the next free millisecond after the last.
+
+    No time comes after what somebody else may have called one, `state-9999-12-31…`: then it is the clock's.
+    """
     at = store.clock.now()
     data = encode_backup(fold, at, reason, note=note)
     name = backup_name(at)
     last = max(store.backups(fold.path), default="")
     if name <= last:
-        name = _next_name(last)
+        name = _next_name(last) or name
     while True:
         try:
             store.create_backup(fold.path, name, data)
         except FileExistsError:
-            name = _next_name(name)
+            name = _next_name(name) or backup_name(at)
             continue
         return name
 
 
 def _next_name(name: str) -> str:
-    """One millisecond later."""
+    """One millisecond later; "" where no clock gets to."""
     import datetime
 
     parts = BACKUP.fullmatch(name)
     assert parts is not None
     day, hours, minutes, seconds, millis = parts.groups()
-    then = datetime.datetime.fromisoformat(f"{day}T{hours}:{minutes}:{seconds}.{millis}+00:00")
-    then += datetime.timedelta(milliseconds=1)
+    try:
+        then = datetime.datetime.fromisoformat(f"{day}T{hours}:{minutes}:{seconds}.{millis}+00:00")
+        then += datetime.timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return ""
     return backup_name(then.strftime("%Y-%m-%dT%H:%M:%S.") + f"{then.microsecond // 1000:03d}Z")
 
 
 def last_serial(store: Store, path: ScopePath | str) -> int:
-    """Of the newest backup; -1 when there is no whole one."""
-    names = store.backups(path)
-    if not names:
-        return -1
-    data, size = store.read_backup(path, names[-1])
-    header = read_head(names[-1], data[:HEAD], size)
-    whole = header is not None and not header.problem and data.endswith(b"\n}\n")  # a kill leaves no such end
-    return header.serial if header is not None and whole else -1
+    """Of the newest backup that is whole, as far as a glance tells; -1 when there is none."""
+    for name in reversed(store.backups(path)):
+        try:
+            data, size = store.read_backup(path, name)
+        except (StateInvalid, FileNotFoundError):  # no file at all, or removed in this moment
+            continue
+        except StorageFailed:
+            if store.remote:  # it does not answer: the next request would not be answered either
+                raise
+            continue
+        header = read_head(name, data[:HEAD], size)
+        if header is not None and not header.problem and data.endswith(b"\n}\n"):  # a kill leaves no such end
+            return header.serial
+    return -1
 
 
 def headers(store: Store, path: ScopePath | str) -> list[Header]:
@@ -158,10 +171,17 @@ def prune_after(store: Store, path: ScopePath | str, name: str) -> tuple[str, ..
             f"no backup of {path} is removed: the new one, {name}, is damaged: {problem}",
             hint=f"`alchemy scope backups {path} --verify` shows which ones are whole",
         )
-    removed = tuple(each for each in plan_prune(store, path, thorough=False).remove if each != name)
-    for each in removed:
-        store.remove_backup(path, each)
-    return removed
+    old = [each for each in plan_prune(store, path, thorough=False).remove if each != name]
+    return remove_backups(store, path, old)
+
+
+def remove_backups(store: Store, path: ScopePath | str, names: Sequence[str]) -> tuple[str, ...]:
+    """Those that went. One that was pinned while it was decided stays: to look at all of them takes its time."""
+    pinned = pins(store, path) if names else {}
+    gone = tuple(name for name in names if name not in pinned)
+    for name in gone:
+        store.remove_backup(path, name)
+    return gone
 
 
 def read_backup(data: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,10 +235,8 @@ class LocalStore(Store):
 
     def read_backup(self, path: ScopePath | str, name: str, *, head: int = 0) -> tuple[bytes, int]:
         file = self.layout.backups(path) / name
-        if not head:
-            data = self.files.read(file)
-            return data, len(data)
-        return self.files.read_head(file, head), self.files.size(file)
+        data = self.files.read_head(file, head) if head else self.files.read(file)
+        return data, self.files.size(file) if head else len(data)
 
     def create_backup(self, path: ScopePath | str, name: str, data: bytes) -> None:
         self.files.make_directory(self.layout.backups(path))
@@ -255,8 +254,12 @@ class LocalStore(Store):
 
     def backup_marks(self, path: ScopePath | str) -> dict[tuple[str, str], str]:
         directory = self.layout.backups(path)
-        marks = [found for name in self.files.names(directory) if (found := _MARK.fullmatch(name))]
-        return {(m[1], m[2]): self.files.read(directory / m[0]).decode("utf-8", "replace") for m in marks}
+        marks: dict[tuple[str, str], str] = {}
+        for found in filter(None, map(_MARK.fullmatch, self.files.names(directory))):
+            marks[found[1], found[2]] = ""  # it counts by its name; the text is for people
+            with suppress(FileNotFoundError, StorageFailed, StateInvalid):
+                marks[found[1], found[2]] = self.files.read(directory / found[0]).decode("utf-8", "replace")
+        return marks
 
     def audit(self, entry: dict[str, Any]) -> None:
         self.files.make_directory(self.layout.audit)
@@ -268,12 +271,10 @@ class LocalStore(Store):
     def audits(self) -> list[dict[str, Any]]:
         found = []
         for name in self.files.names(self.layout.audit):
-            try:
+            with suppress(orjson.JSONDecodeError, OSError, StorageFailed, StateInvalid):
                 entry = orjson.loads(self.files.read(self.layout.audit / name))
-            except (orjson.JSONDecodeError, OSError, StorageFailed, StateInvalid):
-                continue
-            if isinstance(entry, dict):
-                found.append(entry)
+                if isinstance(entry, dict):
+                    found.append(entry)
         return found
 
 
