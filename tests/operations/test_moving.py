@@ -19,13 +19,16 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Drop, Put
 from alchemy.model.values import ScopeKind, Target
 from alchemy.operations.moving import Move, move_state, prepare_move
-from alchemy.settings import Options
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
+from alchemy.operations.resetting import plan_reset, reset
+from alchemy.operations.restoring import restore
+from alchemy.settings import Options, find_project
 from alchemy.store import identity
 from alchemy.store.backups import write_backup
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
-from alchemy.store.moving import means, read_mark, refuse_arriving, refuse_moved
+from alchemy.store.moving import make_mark, means, read_mark, refuse_arriving, refuse_moved
 from alchemy.store.objects.limits import Limits
 from alchemy.store.objects.port import Found, Listed
 from alchemy.store.objects.store import ObjectStore
@@ -372,6 +375,30 @@ def test_a_move_that_was_finished_long_ago_does_not_bring_a_place_back_to_life(p
         places.move()
     with pytest.raises(Refused):
         refuse_moved(places.bucket())
+
+
+@pytest.mark.parametrize("how", ["arriving", "moved"])
+@pytest.mark.parametrize("deed", ["rebuild", "restore", "reset"])
+def test_no_journal_begins_where_the_state_is_not(places: Places, deed: str, how: str) -> None:
+    file = sorted((places.root / "shop/prod/journal").iterdir())[0]
+    file.write_bytes(b"#\n" + file.read_bytes())
+    store = places.files()
+    mark = make_mark(places.bucket(), ("shop",), store.clock.now()).to_bytes()
+    shelf_of(store).create("shop/arriving.json" if how == "arriving" else "moved.json", mark)
+
+    async def mend() -> None:
+        options = Options(lock_timeout=0.0)
+        if deed == "rebuild":
+            plan = await plan_rebuild(store, PROD, options, project=find_project(places.root.parent))
+            await rebuild(store, plan, options)
+        elif deed == "restore":
+            await restore(store, str(PROD), "latest", over_damage=True)
+        else:
+            await reset(store, plan_reset(store, PROD), options)
+
+    with pytest.raises(Refused, match="on its way" if how == "arriving" else "was moved to"):
+        asyncio.run(mend())
+    assert file.read_bytes().startswith(b"#"), "it is where it was"
 
 
 def test_an_application_that_is_not_whole_yet_is_closed_to_runs(places: Places) -> None:
