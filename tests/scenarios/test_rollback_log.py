@@ -48,7 +48,7 @@ def test_a_rollback_says_what_failed_what_was_undone_and_what_stays(world: World
     assert cloud.ids() == ["safe"]
     assert [text.rpartition(" 0")[0] or text for text in lines(world)] == [
         "@ rollback my-app/prod/shop 2 created in this run: KeyError: 'no such plan'",
-        "! rolled back my-app/prod/shop 2 undone, 1 left",
+        "! undone my-app/prod/shop 2 deleted again, 1 left",
     ]
 
 

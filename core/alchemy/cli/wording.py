@@ -122,10 +122,10 @@ def rolling_back(signs: Signs, event: RollbackStarted) -> Line:
 
 
 def rolled_back(signs: Signs, event: RollbackEnded) -> Line:
-    """`2 undone, 1 left`, and the time it took."""
-    what = f"{len(event.undone):,} undone, {len(event.left):,} left" if event.left else f"{len(event.undone):,} undone"
+    """`2 deleted again, 1 left`, and the time it took."""
+    what = f"{len(event.undone):,} deleted again" + (f", {len(event.left):,} left" if event.left else "")
     glyph, tone = (signs.warning, "warn") if event.left else (signs.ok, "good")
-    return row(glyph, "rolled back", tone, event.subject, what, duration(event.took) if event.took else "")
+    return row(glyph, "undone", tone, event.subject, what, duration(event.took) if event.took else "")
 
 
 def value_text(value: Any, limit: int = 0) -> str:
