@@ -45,10 +45,16 @@ SCOPE: Table = {
     "restore": ("alchemy.cli.scope.restore:restore", "Make the state what it was in a backup."),
     "rebuild": ("alchemy.cli.scope.rebuild:rebuild", "Make state anew from what is left of it, and the cloud."),
     "reset": ("alchemy.cli.scope.reset:reset", "Forget everything in a scope's state; the cloud stays as it is."),
-    "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind."),
+    "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind, at once or step by step."),
+    "keep": ("alchemy.cli.scope.keep:keep", "Keep a resource whatever the program says, or no longer."),
+    "stop": ("alchemy.cli.scope.stop:stop", "Ask the run that is at work in a scope to stop."),
+    "resume": ("alchemy.cli.scope.resume:resume", "Finish what an interrupted run left, without its program."),
     "rekey": ("alchemy.cli.scope.rekey:rekey", "Another password for an application's secrets, or another key."),
     "migrate": ("alchemy.cli.scope.migrate:migrate", "Bring state of another tool into a scope."),
     "mv": ("alchemy.cli.scope.mv:mv", "Another id or place for what is stored; nothing is replaced."),
+    "rm": ("alchemy.cli.scope.rm:rm", "Forget resources; the objects in the cloud stay."),
+    "export": ("alchemy.cli.scope.export:export", "A scope or resource as one JSON document."),
+    "import": ("alchemy.cli.scope.bring:bring", "Take in an existing object, or what was exported."),
 }
 ALIASES = {"list-locks": "locks", "finalize": "cleanup"}
 CLOUD: Table = {

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from alchemy.engine.asked import listen
 from alchemy.engine.calls import describe
 from alchemy.engine.scope import Scope
 from alchemy.engine.session import Run, Session, different_target, held_in_process, open_sessions
@@ -67,6 +68,7 @@ async def open_owner(
     session.begin(run)
     if ledger.writable:
         _arm_exit()
+        listen(run)
     holder = ledger.fold.holder
     run.emit(
         RunStarted(

@@ -14,10 +14,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from alchemy.engine.session import open_sessions
+from alchemy.engine.calls import GRACE
+from alchemy.engine.session import Session, open_sessions
 from alchemy.errors import AlchemyError
 from alchemy.model.events import Noted
 
+UNHURRIED = 3600.0  # seconds; each call has a time limit of its own
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,17 +60,30 @@ class Interrupts:
             os._exit(130)
         loop.call_soon_threadsafe(self._stop)
 
+    def ask(self, session: Session) -> None:
+        """As a first signal, but nobody is waiting: what is in flight has all its time. Whoever asks says so before."""
+        if self._loop is not asyncio.get_running_loop():  # no signals reach this thread: only this session is known
+            session.calls.stopping.set()
+            return
+        if self.draining is not None:
+            return
+        self.count = max(self.count, 1)
+        for each in open_sessions():
+            each.calls.stopping.set()
+        self.draining = asyncio.get_running_loop().create_task(self._drain(UNHURRIED))
+
     def _stop(self) -> None:
+        if self.draining is not None:
+            return
         for session in open_sessions():
             session.calls.stopping.set()
-        self.draining = asyncio.get_running_loop().create_task(self._drain())
-
-    async def _drain(self) -> None:
-        sessions = open_sessions()
-        for session in sessions:
             for run in list(session.runs.values()):
                 run.emit(Noted(str(run.ledger.path), "interrupted: finishing what is in flight (again to leave now)"))
-        await asyncio.gather(*(session.calls.drain() for session in sessions))
+        self.draining = asyncio.get_running_loop().create_task(self._drain(GRACE))
+
+    async def _drain(self, grace: float) -> None:
+        sessions = open_sessions()
+        await asyncio.gather(*(session.calls.drain(grace) for session in sessions))
         for session in sessions:
             for run in list(session.runs.values()):
                 if run.ledger.writable and run.ledger.failure is None:
