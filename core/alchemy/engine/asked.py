@@ -17,13 +17,10 @@ from alchemy.model.events import Noted
 from alchemy.model.stops import StopRequest, decode, place_of
 from alchemy.store.shelf import shelf_of
 
-PACE = 0.5  # seconds between two looks
-PACE_REMOTE = 5.0  # each is a request
-
 
 def listen(run: Run) -> None:
     """From now until the run's journal is closed. The first look is one pace away: a short run costs nothing."""
-    asyncio.get_running_loop().call_later(PACE_REMOTE if run.ledger.store.remote else PACE, _look, run)
+    asyncio.get_running_loop().call_later(run.ledger.store.look_every, _look, run)
 
 
 def _look(run: Run) -> None:

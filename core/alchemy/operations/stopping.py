@@ -24,7 +24,7 @@ from alchemy.store.store import Store
 
 PATIENCE = 8.0  # seconds: a run that is interrupted waits six for its calls
 _LOOK = 0.1
-_LOOK_REMOTE = 2.0
+_LOOK_REMOTE = 2.0  # at the longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,6 @@ async def wait_stopped(store: Store, asked: Stopped, seconds: float) -> Stopped:
     if asked.holder is None:
         return asked
     end = store.clock.elapsed() + seconds
-    pace = _LOOK_REMOTE if store.remote else _LOOK
     while True:
         view = store.lock_view(asked.path)
         if view.verdict in (Verdict.FREE, Verdict.STALE) or view.token != asked.holder.token:
@@ -92,7 +91,7 @@ async def wait_stopped(store: Store, asked: Stopped, seconds: float) -> Stopped:
             return Stopped(asked.path, "stopped", asked.holder, asked.request)
         if store.clock.elapsed() > end:
             return asked
-        await store.clock.sleep(pace)
+        await store.clock.sleep(min(store.look_every, _LOOK_REMOTE))
 
 
 def can_be_asked(holder: Holder) -> bool:

@@ -70,6 +70,7 @@ class ObjectStore(Beside):
         self.objects = objects
         self.keys = Keys(prefix)
         self.limits = limits or Limits()
+        self.look_every = self.limits.heartbeat / 2  # each look is a request
         self.lock_timeout = self.limits.lease * 1.5  # longer than a dead run on another machine is in the way
         self._admit = admit
         self._admitting = threading.Lock()
