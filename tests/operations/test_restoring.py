@@ -222,6 +222,22 @@ def test_undoing_is_refused_when_something_ran_since(grown: World) -> None:
     assert named(grown, BEFORE_RESTORE).file in caught.value.hint
 
 
+def test_a_restore_that_died_before_it_changed_anything_is_not_the_one_that_is_undone(grown: World) -> None:
+    went_back = go_back(grown)
+    assert "b" not in grown.rows()
+
+    async def die() -> None:  # with its backup written, and no record
+        scope, kind = ScopePath.parse(PROD), ScopeKind.STAGE
+        ledger = await Ledger.open(grown.store, scope, kind, purpose="restore", timeout=0.0)
+        write_backup(grown.store, ledger.fold, f"{BEFORE_RESTORE}{went_back.file}")
+        ledger.close(outcome="failed", counts={}, failures=[])
+
+    asyncio.run(die())
+    report = go_forth(grown)
+    assert report.file == went_back.before
+    assert "b" in grown.rows()
+
+
 def test_a_run_that_changed_nothing_does_not_keep_from_undoing(grown: World) -> None:
     go_back(grown)
     grown.deploy(small, phase="plan")
