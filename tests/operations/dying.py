@@ -1,8 +1,8 @@
-"""Forks migrations and moves that die at their k-th file operation. Orders come as lines of JSON, answers too.
+"""Forks migrations, moves and rekeys that die at their k-th file operation. Orders come as lines of JSON, answers too.
 
-An order has root, source, into ("" moves the directory `source` to `root`) and `die_at` (-1: live on); the answer has
-the exit code and the number of places where it could have died. Neighbours: `test_migrating.py` and `test_moving.py`
-give the orders.
+An order has root, source, into ("" moves the directory `source` to `root`, ROTATE makes another key below `root`) and
+`die_at` (-1: live on); the answer has the exit code and the number of places where it could have died. Neighbours:
+`test_migrating.py`, `test_moving.py` and `test_rekeying.py` give the orders.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import Any, NoReturn
 from alchemy.model.paths import ScopePath
 from alchemy.operations.migrating import migrate, prepare
 from alchemy.operations.moving import move_state, prepare_move
+from alchemy.operations.rekeying import rekey
 from alchemy.settings import Options
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from tests.crash.stepping import Dying
 from tests.operations.trees import PASSWORD
+
+ROTATE = "/rotate"
 
 
 def migration(root: Path, source: Path, into: str, files: Files, password: str | None = PASSWORD) -> str:
@@ -40,11 +43,19 @@ def move(source: Path, target: Path, files: Files) -> None:
     asyncio.run(move_state(prepare_move(*stores), Options(), told=lambda text: None))
 
 
+def rotate(root: Path, files: Files) -> None:
+    """Another key for everything, as the command line does it."""
+    store = LocalStore(Layout(root), os.urandom(16).hex(), files)
+    asyncio.run(rekey(store, "shop", Options(), password=PASSWORD, rotate=True))
+
+
 def run(order: dict[str, Any], answer: int) -> NoReturn:
     """In the forked child."""
     code, files = 1, Dying(order["die_at"])
     try:
-        if order["into"]:
+        if order["into"] == ROTATE:
+            rotate(Path(order["root"]), files)
+        elif order["into"]:
             migration(Path(order["root"]), Path(order["source"]), order["into"], files)
         else:
             move(Path(order["source"]), Path(order["root"]), files)

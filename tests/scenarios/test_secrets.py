@@ -1,5 +1,7 @@
 """Secrets in a program: sealed in the state, compared without being opened, locked where nobody has the password."""
 
+# mypy: disable-error-code="unused-awaitable"
+
 from __future__ import annotations
 
 import asyncio

@@ -135,7 +135,7 @@ async def _seal_again(
 
 async def _seal_scope(store: Store, owner: ScopePath, kind: ScopeKind, ring: KeyRing, left: list[str]) -> int:
     """All rows of one journal in one record, after a backup. How many."""
-    if not list(_resealed(store.read_fold(owner), ring, [])):
+    if not list(_resealed(store.read_fold(owner), ring, left)):
         return 0
     ledger = await Ledger.open(store, owner, kind, purpose=PURPOSE, timeout=0, locking=False)
     outcome = "failed"
@@ -144,7 +144,7 @@ async def _seal_scope(store: Store, owner: ScopePath, kind: ScopeKind, ring: Key
         if file:
             ledger.emit(BackupTaken(str(owner), file, "before a rekey"))
         now = store.clock.now()
-        rows = [replace(row, run=ledger.run, updated_at=now) for row in _resealed(ledger.fold, ring, left)]
+        rows = [replace(row, run=ledger.run, updated_at=now) for row in _resealed(ledger.fold, ring, [])]
         ops: list[Op] = [Put(row, reason="sealed again with another key") for row in rows]
         await ledger.intend(ops)
         ledger.emit(Noted(str(owner), f"{len(rows)} rows sealed again with the key {ring.current}"))
