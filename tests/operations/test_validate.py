@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,12 +17,17 @@ import pytest
 from alchemy import Scope, alchemy
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Stamp
+from alchemy.model.paths import ScopePath
 from alchemy.model.records import Put
+from alchemy.operations.holding import hold
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
 from alchemy.operations.shapes import Finding
 from alchemy.operations.validate import rewrite_views, validate
+from alchemy.settings import Options, find_project
 from alchemy.store.files import Files
 from alchemy.store.holders import read_holder
 from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
 from alchemy.store.viewfile import render
 from tests.model.rows import row
 from tests.scenarios.world import CLOUD, Cloud, Thing, World
@@ -396,6 +402,24 @@ def test_a_torn_view_that_was_put_aside_is_no_edit(root: Path) -> None:
         r"could not be read was put aside \(torn, .*Invalid JSON",
         f"rm {view}.edited",
     )
+
+
+def test_files_of_a_stage_that_lost_everything_else_lead_to_a_rebuild(root: Path) -> None:
+    store = LocalStore(Layout(root), "5e55" * 8)
+    asyncio.run(hold(store, ScopePath.parse("my-app"), reason="so that it owns a journal", seconds=0.001))
+    for name in ("journal", "snapshots", "backups"):
+        shutil.rmtree(root / PROD / name, ignore_errors=True)
+    (root / PROD / "state.json").unlink()
+    left = sorted(str(path.relative_to(root)) for path in (root / PROD).rglob("*.json"))
+    found = validate(root)
+    assert [finding.file for finding in found] == left
+    assert all(finding.severity == "error" and finding.scope == PROD for finding in found)
+    assert all(f"`alchemy scope rebuild {PROD}`" in finding.way_out for finding in found)
+    rewrite_views(root, "my-app")
+    plan = asyncio.run(plan_rebuild(store, ScopePath.parse(PROD), Options(), project=find_project(root)))
+    asyncio.run(rebuild(store, plan, Options()))
+    assert validate(root) == []
+    assert len(store.read_fold(PROD).resources) == 4
 
 
 def test_a_spill_waits_to_be_recovered_and_a_torn_one_says_so(root: Path) -> None:

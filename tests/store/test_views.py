@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from alchemy.errors import StateInvalid
 from alchemy.model.canonical import digest
 from alchemy.model.fold import Stamp
 from alchemy.model.records import Drop, Put
+from alchemy.model.values import ScopeKind
+from alchemy.store.evidence import read_views
 from alchemy.store.viewfile import examine, read_view, render
-from alchemy.store.views import newest_stamp, stray_views, view_files
+from alchemy.store.views import Views, newest_stamp, stray_views, view_files
 from tests.model.rows import row, scope
 from tests.store.stage import Stage
 
@@ -192,6 +195,46 @@ def test_views_of_other_owners_and_links_are_not_ours(tmp_path: Path) -> None:
     fold = app.load().fold
     assert set(view_files(app.files, app.layout, fold)) == {app.own_view, app.view("b")}
     assert stray_views(app.files, app.layout, fold) == []
+
+
+@pytest.mark.parametrize("stage", ["my-app/prod", "my-app/test/e2e-1"])
+@pytest.mark.parametrize("view", ["there", "torn", "gone"])
+def test_what_is_left_of_a_stage_that_lost_its_journal_is_no_stray_of_its_application(
+    tmp_path: Path, stage: str, view: str
+) -> None:
+    app, lost = Stage(tmp_path, "my-app"), Stage(tmp_path, stage)
+    for _ in range(8):  # its numbers are above those of the stage, and then below
+        app.run("b")
+    lost.run("a")
+    folders = [lost.layout.journal(stage), lost.layout.snapshots(stage), lost.layout.backups(stage)]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    if view == "torn":
+        lost.own_view.write_bytes(lost.own_view.read_bytes()[:50])
+    elif view == "gone":
+        lost.own_view.unlink()
+    kept = lost.view("a").read_bytes()
+    stamp, fold = examine(kept).stamp, app.load().fold
+    assert stamp is not None
+    assert fold.seq > stamp.seq
+    assert stray_views(app.files, app.layout, fold) == []
+    Views(app.files, app.layout, fold).check_all(also_damaged=True)
+    app.run("c")
+    assert lost.view("a").read_bytes() == kept
+    lost.view("a").write_bytes(render(lost.row("a"), stamp._replace(seq=999)))
+    newest = newest_stamp(app.files, app.layout, app.load().fold, thorough=True)
+    assert newest is not None
+    assert newest[0].seq < 999, "nor evidence against its journal"
+    assert [seen.row for seen in read_views(lost.files, lost.layout, stage) if seen.key.endswith("/a")] != []
+
+
+def test_a_nested_scope_of_an_application_is_its_own(tmp_path: Path) -> None:
+    app = Stage(tmp_path, "my-app")
+    fold = app.run("b")
+    nested = app.layout.scope_view("my-app/inner")
+    nested.parent.mkdir()
+    nested.write_bytes(render(scope("my-app/inner", ScopeKind.NESTED), Stamp(1, 1, 1)))
+    assert stray_views(app.files, app.layout, fold) == [nested]
 
 
 def test_what_somebody_else_put_there_is_no_stray(stage: Stage) -> None:

@@ -30,7 +30,7 @@ from alchemy.store.local import LocalStore
 from alchemy.store.opening import JournalInvalid, epoch_numbers, load, lost_records, read_fold
 from alchemy.store.store import Store
 from alchemy.store.viewfile import place_of, read_view
-from alchemy.store.views import Views
+from alchemy.store.views import Views, lost_owner
 
 
 def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
@@ -54,11 +54,6 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     if not scope:
         found += _root(store)
     return sorted(found, key=lambda finding: (finding.file, finding.severity))
-
-
-def _above(file: str) -> list[str]:
-    parts = file.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _in(path: str, scope: str) -> bool:
@@ -121,7 +116,7 @@ class Journal:
                     )
                 )
         errors = {one.file for one in found if one.severity == "error"}  # of a link nothing more is to be said
-        looked = [one for one in self._views(fold, views) if errors.isdisjoint((one.file, *_above(one.file)))]
+        looked = [one for one in self._views(fold, views) if not errors & {one.file, *map(str, Path(one.file).parents)}]
         return [*found, *looked, *(self._names(fold) if fold else ())]
 
     def _of_journal(self, problem: str, way_out: str) -> Finding:
@@ -193,9 +188,15 @@ class Journal:
                 advice = f"remove it: `rm {safe_text(path)}`"
                 yield self._sound.finding(path, self._owner, f"misplaced: it is the file of {whose}", advice)
             elif not key and fold is not None and fold.seq:
-                yield self._sound.finding(path, self._owner, "the journal knows no such row", rewrite, error=False)
+                yield self._unknown(path, lost_owner(self._files, self._layout, fold, path), rewrite)
             elif fold and key and key != f"\0{self._owner}" and found.stamp != fold.stamps[key] and not self._busy:
                 yield self._sound.finding(path, self._owner, "it is behind the journal", rewrite, error=False)
+
+    def _unknown(self, path: Path, lost: str, rewrite: str) -> Finding:
+        if not lost:
+            return self._sound.finding(path, self._owner, "the journal knows no such row", rewrite, error=False)
+        advice = f"put back your own copy, or run `alchemy scope rebuild {lost}`, which begins with what is left"
+        return self._sound.finding(path, lost, f"of {lost} nothing but such files is left, its journal is gone", advice)
 
     @property
     def _busy(self) -> bool:

@@ -196,7 +196,7 @@ def read_images(files: Files, layout: Layout, store: Store, path: ScopePath | st
 
 def read_views(files: Files, layout: Layout, path: ScopePath | str) -> Iterator[Seen]:
     """Those that are as we wrote them, and where they belong."""
-    for file in view_files(files, layout, Fold(str(path))):
+    for file in view_files(files, layout, Fold(str(path)), widely=True):
         try:
             found = read_view(files, file)
             if found is None or found.stamp is None:

@@ -156,17 +156,20 @@ def _is_nested(data: bytes) -> bool:
     return kind == ScopeKind.NESTED
 
 
-def view_files(files: Files, layout: Layout, fold: Fold) -> list[Path]:
-    """Every view of the journal's subtree that lies on disk: its own scope, its nested ones, their resources."""
+def view_files(files: Files, layout: Layout, fold: Fold, *, widely: bool = False) -> list[Path]:
+    """Every view of the journal's subtree that lies on disk: its own scope, its nested ones, their resources.
+
+    `widely`: also what may be of a stage of which nothing else is left.
+    """
     return [
         directory / name
-        for directory, names in _directories(files, layout, fold)
+        for directory, names in _directories(files, layout, fold, widely=widely)
         for name in names
         if name == VIEW or (directory.parent.name == RESOURCES and name.endswith(".json") and name[0] != ".")
     ]
 
 
-def _directories(files: Files, layout: Layout, fold: Fold) -> Iterator[tuple[Path, list[str]]]:
+def _directories(files: Files, layout: Layout, fold: Fold, *, widely: bool = False) -> Iterator[tuple[Path, list[str]]]:
     """Those that hold views of this journal, with the names in them; symbolic links are never followed."""
     queue = [layout.scope(fold.path)]
     while queue:
@@ -178,7 +181,7 @@ def _directories(files: Files, layout: Layout, fold: Fold) -> Iterator[tuple[Pat
             if name == RESOURCES:
                 ids = [path / id for id in files.names(path) if _is_plain_directory(path / id)]
                 yield from ((id, files.names(id)) for id in ids)
-            elif name not in _OWNERS and _is_ours(path):
+            elif name not in _OWNERS and _is_ours(path) and (widely or not _stands_alone(files, layout, fold, path)):
                 queue.append(path)
 
 
@@ -192,6 +195,27 @@ _OWNERS = ("journal", "snapshots", "backups")  # what only a scope with a journa
 def _is_ours(path: Path) -> bool:
     """A directory that is not another owner's subtree."""
     return _is_plain_directory(path) and not any((path / name).exists() for name in _OWNERS)
+
+
+def _stands_alone(files: Files, layout: Layout, fold: Fold, directory: Path) -> bool:
+    """A stage below an application, as far as can be told: one that lost its journal and copies is evidence, not ours.
+
+    Below a stage every scope is nested, and so is what this journal, or the scope's own view, says is.
+    """
+    scope = f"{fold.path}/{directory.name}"
+    if "/" in fold.path or directory.parent != layout.scope(fold.path) or scope in fold.scopes:
+        return False
+    found = read_view(files, directory / VIEW, "\x00" + scope)
+    return not (found and found.stamp and _is_nested(found.data))
+
+
+def lost_owner(files: Files, layout: Layout, fold: Fold, view: Path) -> str:
+    """The stage or test below the application of `fold` of which views like this one are all that is left; or ""."""
+    inside = view.relative_to(layout.scope(fold.path)).parts
+    if len(inside) < 2 or inside[0] == RESOURCES:
+        return ""
+    alone = _stands_alone(files, layout, fold, layout.scope(fold.path) / inside[0])
+    return "/".join((fold.path, *inside[: 2 if inside[0] == "test" else 1])) if alone else ""
 
 
 def newest_stamp(files: Files, layout: Layout, fold: Fold, *, thorough: bool) -> tuple[Stamp, Path] | None:
