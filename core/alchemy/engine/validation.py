@@ -83,10 +83,16 @@ def _adapter(cls: Any, name: str) -> TypeAdapter[Any] | None:
 def check_props(resource: Resource) -> None:
     """UsageError names resource, prop and what it takes."""
     cls: Any = type(resource)  # a class is hashable, whatever `__hash__` its instances have
-    for name, hint in _hints(cls).items():
-        value = getattr(resource, name)
-        if not _plainly_right(value, hint) and not handles_in(value):
-            _judge(resource, name, value)
+    for name in _hints(cls):
+        check_prop(resource, name)
+
+
+def check_prop(resource: Resource, name: str) -> None:
+    """The same of one of them. Nothing when its annotation cannot be resolved."""
+    cls: Any = type(resource)
+    hint, value = _hints(cls).get(name, Any), getattr(resource, name)
+    if not _plainly_right(value, hint) and not handles_in(value):
+        _judge(resource, name, value)
 
 
 def _judge(resource: Resource, name: str, value: Any) -> None:

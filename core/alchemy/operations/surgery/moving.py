@@ -19,7 +19,7 @@ from alchemy.model.renaming import Renaming, holds_sealed, moved, references, re
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeKind, Status
 from alchemy.operations.shapes import View
-from alchemy.operations.surgery import record
+from alchemy.operations.surgery import record, subject
 from alchemy.operations.surgery.record import Act, Written
 from alchemy.settings import Options
 from alchemy.store.keyring import KeyRing
@@ -56,10 +56,10 @@ class MovePlan:
 
 def plan_move(store: Store, before: str, now: str) -> MovePlan:
     """Without a lock; nothing is written. Refused, UsageError or InvalidName say why it cannot be."""
-    workspace, view = record.look(store)
-    owner, kind, fold = record.owner_of(store, workspace, before)
+    workspace, view = subject.look(store)
+    owner, kind, fold = subject.owner_of(store, workspace, before)
     if before not in fold.resources and before not in fold.scopes:
-        raise record.not_stored(before, view)
+        raise subject.not_stored(before, view)
     if before == str(owner):
         raise Refused(
             f"{owner} has a journal of its own: it keeps its name",
@@ -104,7 +104,7 @@ def _plan(store: Store, fold: Fold, owner: ScopePath, kind: ScopeKind, before: s
     scopes = sorted(path for path in fold.scopes if renaming.means(path))
     for path in scopes:
         ScopePath.parse(renaming.of(path))
-    record.refuse_place(store, fold, owner, now if whole else _scope_of(now))
+    subject.refuse_place(store, fold, owner, now if whole else _scope_of(now))
     open_rows = [row for row in rows if row.status is not Status.READY]
     if open_rows:
         first = open_rows[0]
@@ -119,7 +119,7 @@ def _plan(store: Store, fold: Fold, owner: ScopePath, kind: ScopeKind, before: s
         renaming=renaming,
         rows=tuple(rows),
         scopes=tuple(scopes),
-        made=tuple(record.missing_scopes(fold, [_scope_of(now)])),
+        made=tuple(subject.missing_scopes(fold, [_scope_of(now)])),
         users=tuple(sorted(row.address for row in users if rewritten(row, renaming) != row)),
         elsewhere=(),
     )
@@ -166,7 +166,7 @@ async def move(store: Store, plan: MovePlan, options: Options, *, password: str 
     ring: KeyRing | None = None
     if plan.sealed:
         why = f"{safe_text(plan.renaming.before, 200)} holds secrets, which are sealed for its address"
-        ring = record.opened_ring(store, plan.owner.app, password, why)
+        ring = subject.opened_ring(store, plan.owner.app, password, why)
         _ops(plan, store.read_fold(plan.owner), ring)  # what does not open is found out before anything is written
 
     def refuse(fold: Fold) -> None:
