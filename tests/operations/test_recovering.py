@@ -441,6 +441,30 @@ def test_a_spill_changed_anywhere_is_read_or_refused_and_never_anything_else(
         assert step.verdict in ("write", "stored", "skip")
 
 
+def test_a_spill_that_was_altered_is_noticed_and_nothing_is_written(store: LocalStore) -> None:
+    file = fenced(store, [[Put(creating(), "intent", "create")]], created(DB, outputs={"id": "größe", "size": 0.1}))
+    raw = file.read_bytes()
+    for before, after in ((b"0.1", b"0.2"), (b'"seq": ', b'"seq": 1'), (b'"ready"', b'"updating"'), (b"\\u00f6", b"o")):
+        assert before in raw
+        file.write_bytes(raw.replace(before, after, 1))
+        with pytest.raises(StateInvalid, match="its checksum does not match: it was edited or is damaged") as caught:
+            recovered(store, file)
+        assert "the line with sha256 is removed" in caught.value.hint
+        (info,) = spills(store)
+        assert "its checksum does not match" in info.problem
+    assert store.read_fold(PROD).epoch == 2, "nothing was opened"
+    body = json.loads(raw)
+    file.write_text(json.dumps(body))
+    assert recovered(store, file, dry_run=True).written == 1, "what it says is the same in another layout"
+    del body["sha256"]
+    body["ops"][0]["row"]["outputs"]["id"] = "typed by a person"
+    file.write_text(json.dumps(body))
+    recovered(store, file)
+    found = stored(store)
+    assert found is not None
+    assert found.outputs["id"] == "typed by a person"
+
+
 def test_names_of_spills_never_meet_and_fit_into_a_directory() -> None:
     assert spill_name("a-b/c", 1, "5" * 32) != spill_name("a/b-c", 1, "5" * 32)
     deep = "/".join("a" * 60 for _ in range(8))

@@ -22,7 +22,7 @@ from alchemy.model.values import FORMAT
 from alchemy.operations.shapes import SpillInfo
 from alchemy.store.files import Files
 from alchemy.store.local import LocalStore
-from alchemy.store.spill import ELSEWHERE
+from alchemy.store.spill import ELSEWHERE, spill_digest
 from alchemy.store.store import Store
 
 DONE = "done"  # the directory of those that were recovered
@@ -144,6 +144,11 @@ def _checked(file: Path, body: Any) -> Spilled:
         raise ValueError("it does not say that it is one")
     if type(body.get("format")) is not int or body["format"] > FORMAT:
         raise ValueError(f"its format {safe_text(body.get('format'), 20)} is newer than this version reads ({FORMAT})")
+    check = body.pop("sha256", None)
+    if check is not None and check != spill_digest(body):
+        why = "its checksum does not match: it was edited or is damaged"
+        hint = f"{_KEEP}; a change that you made and answer for is taken when the line with sha256 is removed"
+        raise StateInvalid(f"{safe_text(file)} is no spill that can be recovered: {why}", hint=hint)
     for name in _TEXTS:
         if type(body.get(name)) is not str:
             raise ValueError(f"its {name} is no text")

@@ -33,6 +33,11 @@ def spill_name(scope: str, epoch: int, session: str) -> str:
     return f"{stem}-{epoch}-{session[:8]}.json"
 
 
+def spill_digest(body: dict[str, Any]) -> str:
+    """Over everything but `sha256`; also of values that `canonical` refuses, since a spill keeps what nothing else does."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 class Spill:
     """Of one epoch. `directory` first, the system's temporary directory when that cannot be written."""
 
@@ -61,7 +66,8 @@ class Spill:
         body |= {"seq": fold.seq, "serial": fold.serial, "why": error.message}
         body["ops"] = [self._told(op) for op in ops]
         name = spill_name(fold.path, self._epoch, self._session)
-        data = json.dumps(body, indent=2, default=str).encode()  # also what orjson refuses, and the journal with it
+        body = json.loads(json.dumps(body, default=str))  # also what orjson refuses, and the journal with it
+        data = json.dumps({**body, "sha256": spill_digest(body)}, indent=2).encode()
         elsewhere = Path(tempfile.gettempdir()) / f"{ELSEWHERE}{name}"
         for file, files in ((self._directory / name, self._files), (elsewhere, Files())):
             with suppress(AlchemyError, OSError):
