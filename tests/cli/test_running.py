@@ -204,6 +204,21 @@ def test_a_lock_that_is_held_ends_with_3_and_names_its_holder(tmp_path: Path) ->
     assert [(lock["path"], lock["verdict"]) for lock in stale] == [("house/prod", "stale")]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["destroy", "house/prod"], ["destroy"], ["scope", "cleanup", "house/prod", "--all"]],
+)
+def test_quiet_and_asked_nothing_a_destruction_tells_its_result_alone(command: list[str], tmp_path: Path) -> None:
+    lamps(tmp_path, 'Lamp("hall")\nLamp("bed")')
+    assert alchemy("deploy", "-q", cwd=tmp_path).code == 0
+    done = alchemy(*command, "--yes", "-q", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    assert len(done.err.splitlines()) == 1, done.err
+    assert "house/prod" in done.err
+    assert "to destroy" not in done.err
+
+
 @pytest.mark.parametrize("text", ["scope list", "scope inspect house/prod", "scope logs house/prod"])
 def test_what_is_shown_on_a_pipe_is_plain_and_is_all_on_stdout(text: str, house: Path) -> None:
     done = alchemy(*text.split(), cwd=house)

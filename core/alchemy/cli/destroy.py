@@ -94,7 +94,7 @@ def _stored(given: Given, what: str, stage: str, options: dict[str, Any], *, yes
     plans = plan_destroy(given.store, path, given.project)
     if not (yes or given.quiet):
         _say(f"{path}: target: {wiring.describe_target(given.store, chosen)[0]}")
-    if _show(plans):
+    if _show(plans, quiet=given.quiet and yes):
         _ask([path], yes=yes)
     told = narrator(given)
     try:
@@ -128,14 +128,17 @@ def _opened(given: Given, program: Path, stage: str) -> list[tuple[Store, ScopeP
         raise StateInvalid(f"what {safe_text(program.name)} opens cannot be read", hint="add --yes") from error
 
 
-def _show(plans: list[DeletionPlan]) -> bool:
-    """What will go, on stderr; false when nothing will. Refused when something in it is protected."""
+def _show(plans: list[DeletionPlan], *, quiet: bool = False) -> bool:
+    """What will go, on stderr; false when nothing will. Refused when something in it is protected.
+
+    Whoever is asked sees it; `quiet` is for those who are not.
+    """
     from alchemy.cli import doomed
     from alchemy.engine.finalize import refuse_protected
 
     for plan in plans:
         refuse_protected(plan)
-    return doomed.show(plans, "to destroy")
+    return doomed.show(plans, "to destroy", quiet=quiet)
 
 
 def _ask(paths: list[ScopePath], *, yes: bool) -> None:

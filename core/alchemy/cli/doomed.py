@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from alchemy.model.deletions import Deletion, DeletionPlan
 
 
-def show(plans: Sequence[DeletionPlan], what: str, *, reasons: bool = False) -> bool:
-    """False when nothing will go. `what`: "to destroy"; `reasons` says of each step why."""
+def show(plans: Sequence[DeletionPlan], what: str, *, reasons: bool = False, quiet: bool = False) -> bool:
+    """False when nothing will go. `what`: "to destroy"; `reasons` says of each step why. `quiet`: only tells."""
     marks, colour = signs(sys.stderr), coloured(sys.stderr)
     steps = [step for plan in plans for step in plan.deletions]
+    if quiet:
+        return bool(steps)
     for step in steps:
         action = str(step.action)
         glyph, tone = wording.sign(marks, action), wording.TONES.get(action, "dim")

@@ -34,7 +34,7 @@ def spill_name(scope: str, epoch: int, session: str) -> str:
 
 
 def spill_digest(body: dict[str, Any]) -> str:
-    """Over everything but `sha256`; also of values that `canonical` refuses, since a spill keeps what nothing else does."""
+    """Over all but `sha256`; also of values that `canonical` refuses, since a spill keeps what nothing else does."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -67,7 +67,7 @@ def cleanup(
         return
     if json_ and not (yes or force):
         raise UsageError("--json without --dry-run answers no question: nothing was done", hint="add --yes")
-    if _show(given, plans, path, all_=all_):
+    if _show(given, plans, path, all_=all_, quiet=given.quiet and (yes or force)):
         from alchemy.cli import consent
 
         consent.ask(path.name, f"{'destroy' if all_ else 'clean up'} {path}", yes=yes or force)
@@ -100,13 +100,13 @@ def _plans(given: Given, path: ScopePath, *, all_: bool) -> list[DeletionPlan]:
     return plans
 
 
-def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: bool) -> bool:
+def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: bool, quiet: bool) -> bool:
     from alchemy import wiring
     from alchemy.cli import doomed
 
     if not given.quiet and any(plan.deletions for plan in plans):
         doomed.say(f"{path}: target: {wiring.describe_target(given.store, given.options())[0]}")
-    return doomed.show(plans, "to destroy" if all_ else "to clean up", reasons=not all_)
+    return doomed.show(plans, "to destroy" if all_ else "to clean up", reasons=not all_, quiet=quiet)
 
 
 def _tell(plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None) -> None:
