@@ -10,14 +10,18 @@ from alchemy.model.text import safe_text
 
 
 def ask_hard(path: str, what: str, *, yes: bool, force: bool) -> None:
-    """For what should not be done: the whole path has to be typed; without a terminal `--force`, `--yes` is not enough.
+    """For what should not be done: the whole path has to be typed; in a script `--force`, `--yes` is not enough.
 
-    `--force` and `--yes` together ask nobody.
+    `--force` and `--yes` together ask nobody. Somebody at a keyboard whose messages go elsewhere is no script.
     """
-    terminal = sys.stdin.isatty() and is_terminal(sys.stderr)
-    if force and (yes or not terminal):
+    if force and (yes or not sys.stdin.isatty()):
         return
-    if not terminal or yes:
+    if force and not can_ask():
+        raise UsageError(
+            f"to {safe_text(what, 200)}, nobody would see the question: nothing was done",
+            hint="let its messages go to the terminal, or add --yes to be asked nothing",
+        )
+    if not can_ask() or yes:
         why = "--yes is not enough" if yes else "somebody has to be asked, and there is no terminal"
         raise UsageError(f"to {safe_text(what, 200)}, {why}: nothing was done", hint="add --force")
     ask(path, what, yes=False)
@@ -33,7 +37,9 @@ def ask(word: str, what: str, *, yes: bool) -> None:
             hint="add --yes",
         )
     if line(f"Type {safe_text(word, 300)} to {safe_text(what, 300)}: ") != word:
-        raise UsageError(f"that is not {safe_text(word, 300)}: nothing was done", hint="run it again to try again")
+        raise UsageError(
+            f"that is not {safe_text(word, 300)}: nothing was done", hint="run it again, and type it as it stands there"
+        )
 
 
 def can_ask() -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from alchemy.cli.options import Command, Given, shared
+from alchemy.cli.options import Command, Given, shared, stage_option
 
 
 @click.command(cls=Command)
 @click.argument("program", required=False)
-@click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@stage_option
 @click.option("--adopt", is_flag=True, help="Take over objects that exist already under the wished name.")
 @click.option("--plan", "file", metavar="FILE", help="Do what `alchemy plan --out FILE` saved, or refuse (exit 5).")
 @click.option("--yes", is_flag=True, help="Consent to replacements that lose data; deploy asks nothing else.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alchemy.cli.options import Command, Given, shared
+from alchemy.cli.options import Command, Given, shared, stage_option
 from alchemy.errors import StateInvalid, UsageError
 from alchemy.model.text import safe_text
 from alchemy.settings import STRATEGIES
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("what", metavar="[PROGRAM | SCOPE]", required=False)
-@click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@stage_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--strategy", type=click.Choice(STRATEGIES), help="How many at once.  [default: sequential]")
 @click.option("--force", is_flag=True, help="Do not ask, and go on after a failure. Protected resources stay refused.")

@@ -99,6 +99,17 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
+def _stage(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value == "":
+        raise UsageError("--stage is empty", hint="name a stage, or leave it out for the application itself")
+    return value or ""
+
+
+stage_option = click.option(
+    "--stage", default=None, callback=_stage, metavar="NAME", help="The stage, where the program leaves it open."
+)
+
+
 def shared(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of every command; the function gets them as its first argument, a `Given`."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alchemy.cli.options import Command, Given, as_json, shared
+from alchemy.cli.options import Command, Given, as_json, shared, stage_option
 
 if TYPE_CHECKING:
     from alchemy.cli.pages import Page
@@ -29,7 +29,7 @@ _BELOW = " " * 13  # where a reason goes on
 
 @click.command(cls=Command)
 @click.argument("program", required=False)
-@click.option("--stage", default="", metavar="NAME", help="The stage, where the program leaves it open.")
+@stage_option
 @click.option("--adopt", is_flag=True, help="As `deploy --adopt`: look which objects exist under the wished names.")
 @click.option("--out", metavar="FILE", help="Save the plan: `alchemy deploy --plan FILE` does exactly that.")
 @click.option("--detailed-exitcode", is_flag=True, help="0: no changes, 2: changes, 1: anything else.")
@@ -99,7 +99,7 @@ def document(ran: Ran) -> dict[str, Any]:
             "state_dir": made.session.store.place,
             "target": made.session.target,
             "serial": made.ledger.fold.serial,
-            "changes": [_change(change) for change in made.planned],
+            "changes": [_change(change) for change in _in_order(made)],
             "deletions": [_deletion(step) for step in _deletions(made)],
             "counts": dict(_counts(made)),
             "failures": [[each.address, each.why] for each in made.failures],
@@ -141,6 +141,12 @@ def _deletion(step: Deletion) -> dict[str, Any]:
         "reason": step.reason,
         "blocked": step.blocked,
     }
+
+
+def _in_order(made: Run) -> list[Change]:
+    """As the program declares them: looking into the cloud may take one longer than the other."""
+    place = {deployment.resource.address: number for number, deployment in enumerate(made.deployments)}
+    return sorted(made.planned, key=lambda change: place.get(change.address, -1))
 
 
 def _deletions(made: Run) -> list[Deletion]:
@@ -186,7 +192,7 @@ def _show(page: Page, made: Run, width: int, *, verbose: bool) -> None:
     path = str(made.ledger.path)
     page.section(path)
     page.say((f"  target: {made.session.target}", "dim"))
-    shown = [change for change in made.planned if verbose or _worth_showing(change)]
+    shown = [change for change in _in_order(made) if verbose or _worth_showing(change)]
     deletions = _deletions(made)
     addresses = [change.address for change in shown] + [step.address for step in deletions]
     scopes = dict.fromkeys(map(_scope, addresses))

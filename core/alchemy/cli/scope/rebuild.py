@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 @click.option("--yes", is_flag=True, help="Do not ask; not enough over a sound state.")
 @click.option(
-    "--force", is_flag=True, help="Also over a sound state: asks for the whole path, unless --yes is there too."
+    "--force",
+    is_flag=True,
+    help="Also over a sound state: on a terminal it asks for the whole path, unless --yes is there too.",
 )
 @as_json
 @shared

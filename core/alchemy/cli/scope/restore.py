@@ -24,7 +24,11 @@ from alchemy.operations.undoing import undoes
 @click.option("--expect-serial", metavar="N", type=click.IntRange(0), help="Only when the state is at this serial.")
 @click.option("--dry-run", is_flag=True, help="Show what it would do, and what that leads to.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Set a journal that cannot be read aside; with --yes nobody is asked.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Set a journal that cannot be read aside: a terminal is asked, unless --yes is there too.",
+)
 @as_json
 @shared
 def restore(
