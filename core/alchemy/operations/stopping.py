@@ -73,10 +73,15 @@ def _leave(shelf: Shelf, wish: StopRequest) -> StopRequest:
     place = place_of(wish.path)
     while not shelf.create(place, wish.encode()):
         found = decode(shelf.read(place))
-        if found is not None and found.token == wish.token:
+        if found is not None and _epoch(found) >= _epoch(wish):
             return found
         shelf.remove(place)
     return wish
+
+
+def _epoch(request: StopRequest) -> int:
+    number = request.token.partition("-")[0]
+    return int(number) if number.isdecimal() and len(number) < 16 else 0
 
 
 async def wait_stopped(store: Store, asked: Stopped, seconds: float) -> Stopped:
