@@ -28,11 +28,11 @@ def verdict(world: World) -> Verdict:
     return lock_view(world.layout, Files(), ScopePath.parse(PROD), clock=Clock()).verdict
 
 
-def start(world: World, program: str) -> subprocess.Popen[str]:
+def start(world: World, program: str, *command: str) -> subprocess.Popen[str]:
     file = world.root / "program.py"
     file.write_text(program)
     return subprocess.Popen(
-        [sys.executable, str(file)],
+        [sys.executable, "-W", "error", *command, str(file)],
         cwd=world.root,
         env={"PYTHONPATH": f"{REPOSITORY / 'core'}:{REPOSITORY}", "PATH": "/usr/bin:/bin"},
         stdout=subprocess.PIPE,
@@ -127,6 +127,70 @@ def test_the_second_signal_leaves_at_once_though_a_verb_blocks_the_loop(world: W
         running.communicate()
     assert verdict(world) is Verdict.STALE, "the lock goes with its process"
     assert world.rows()["db"].status == "creating", "the intent is on disk"
+
+
+TIDYING = """
+import asyncio, socket, sys
+from alchemy import alchemy
+
+async def main():
+    opened = socket.socket()
+    try:
+        async with alchemy("my-app", stage="prod"):
+            print("open", flush=True)
+            await asyncio.sleep(60)
+    finally:
+        print("tidying up", flush=True)
+        await asyncio.sleep(60)
+        opened.close()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("command", [[], ["-m", "alchemy.cli", "deploy"]], ids=["python", "alchemy"])
+def test_the_second_signal_leaves_at_once_though_the_program_tidies_up(world: World, command: list[str]) -> None:
+    """Nothing is open any more; what the program had open is nothing to complain about."""
+    running = start(world, TIDYING, *command)
+    try:
+        assert heard(running) == "open"
+        running.send_signal(signal.SIGINT)
+        assert heard(running) == "tidying up"
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    assert verdict(world) is Verdict.FREE
+    assert world.fold().last_release["outcome"] == "interrupted"
+
+
+ENDING = """
+import threading, time
+
+async def main():
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    print("waiting for a thread", flush=True)
+    raise KeyboardInterrupt
+"""
+
+
+def test_ctrl_c_while_the_interpreter_ends_is_no_traceback(world: World) -> None:
+    running = start(world, ENDING, "-m", "alchemy.cli", "deploy")
+    try:
+        assert heard(running) == "waiting for a thread"
+        time.sleep(0.5)
+        assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 130
+    assert "Traceback" not in errors
 
 
 TWICE = """

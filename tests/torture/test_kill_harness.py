@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from tests.crash.runs import Bench, Running, chance
+from tests.crash.runs import Bench, Ended, Running, chance
 from tests.crash.server import Cloud
 from tests.crash.test_kill import nothing_twice
 from tests.torture.conftest import Tally
@@ -39,8 +39,15 @@ def interrupted(running: Running, dice: random.Random, cloud: Cloud, since: int,
         running.send(how)  # the second one does not wait for what is in flight
     ended = running.wait()
     cloud.settle()
-    assert "Traceback" not in ended.err or ended.code < 0, ended.err
+    assert "Traceback" not in ended.err or ended.code < 0 or not_ours_yet(ended), ended.err
     return ended.code
+
+
+def not_ours_yet(ended: Ended) -> bool:
+    """Python itself was interrupted, before it ran a line of ours or after the last: it says so in its own way."""
+    before = ended.err.startswith("Could not import runpy module")
+    after = "Exception ignored in: <module 'threading' from" in ended.err and ended.err.count("Traceback") == 1
+    return before or after
 
 
 @pytest.mark.parametrize("life", LIVES)

@@ -54,6 +54,7 @@ HONEST = Path(__file__).parent / "honest.py"
 def bench(cloud: Cloud, ext4: Ext4, tmp_path: Path) -> Bench:
     home = ext4.place / "project"
     home.mkdir()
+    ext4.sync()  # the project is older than any cut
     (tmp_path / "tmp").mkdir()
     return Bench(cloud, home / ".alchemy", n=30, common={"TMPDIR": str(tmp_path / "tmp")})
 

@@ -6,7 +6,9 @@ Neighbours: `options` is what every command takes, `failures` turns what went wr
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -167,8 +169,17 @@ def run(arguments: Sequence[str]) -> int:
             code = root.invoke(ctx)
         sys.stdout.flush()
     except BaseException as error:
-        return failures.report(error, arguments)
+        code = failures.report(error, arguments)
+        if code == failures.INTERRUPTED:
+            _leave_at_once_when_asked_again()
+        return code
     return code if isinstance(code, int) else 0
+
+
+def _leave_at_once_when_asked_again() -> None:
+    """Whoever presses Ctrl-C twice may meet an interpreter that is ending, which would answer with a traceback."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(failures.INTERRUPTED))
 
 
 def _prepare_streams() -> None:

@@ -31,24 +31,38 @@ class Interrupts:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
         self._before: dict[signal.Signals, Any] = {}  # handlers of the program around us
+        self._over = False  # nothing is open any more, and the program that was interrupted still cleans up
         self.draining: asyncio.Task[None] | None = None  # after it, the program is cancelled
 
     def install(self) -> None:
         """Called before a scope waits for its lock; again is harmless."""
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None and not self._loop.is_closed() and not self._over:
             return
         if threading.current_thread() is not threading.main_thread():
             return
-        self.count, self.draining = 0, None
+        self.count, self.draining, self._over = 0, None, False
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
-        # Not the loop's own handlers: those wait for a loop that a verb may be blocking.
-        self._before = {number: signal.signal(number, self._received) for number in _SIGNALS}
+        for number in _SIGNALS:
+            # Not the loop's own handlers: those wait for a loop that a verb may be blocking.
+            before = signal.signal(number, self._received)
+            if before != self._received:
+                self._before[number] = before
 
     def remove(self) -> None:
-        """When nothing is open any more. A signal that came stays counted: the program still leaves with 130."""
+        """When nothing is open any more. A signal that came stays counted: the program still leaves with 130.
+
+        Then the second signal leaves at once also while the program's own `finally` runs, until its task is done.
+        """
         if self._loop is None or open_sessions() or threading.current_thread() is not threading.main_thread():
             return
-        self._loop = self._main = None
+        if self.count and not self._over and self._main is not None and not self._main.done():
+            self._over = True
+            self._main.add_done_callback(lambda _: self._restore() if self._over else None)
+        elif not self._over:
+            self._restore()
+
+    def _restore(self) -> None:
+        self._loop, self._main, self._over = None, None, False
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
