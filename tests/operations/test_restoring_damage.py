@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +19,13 @@ from alchemy.errors import LockHeld
 from alchemy.model.paths import ScopePath
 from alchemy.operations.backups import compare, timeline
 from alchemy.operations.holding import hold
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
 from alchemy.operations.restoring import restore, undo
 from alchemy.operations.shapes import RestoreReport
 from alchemy.operations.validate import validate
 from alchemy.operations.workspace import Workspace
+from alchemy.settings import Options, find_project
+from alchemy.store.files import Files
 from alchemy.store.local import LocalStore
 from tests.scenarios.conftest import cloud, world
 from tests.scenarios.world import PROD, Cloud, Thing, World, nothing
@@ -54,6 +59,43 @@ def remove(world: World) -> None:
 def empty(world: World) -> None:
     for path in world.layout.journal(PROD).iterdir():
         path.write_bytes(b"")
+
+
+class Sick(Files):
+    """A disk that cannot read one file any more, wherever it is moved to."""
+
+    def __init__(self, root: Path, bad: str) -> None:
+        super().__init__(root)
+        self._bad = bad
+
+    def _read(self, path: Path, offset: int, most: int) -> bytes:
+        if path.name == self._bad and super()._read(path, 0, 1):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super()._read(path, offset, most)
+
+
+@pytest.mark.parametrize("deed", ["restore", "rebuild"])
+def test_a_sector_that_cannot_be_read_is_damage_with_a_way_out(world: World, deed: str) -> None:
+    world.deploy(first)
+    world.deploy(second)
+    store = LocalStore(world.layout, "d" * 32, Sick(world.layout.root, "000002.jsonl"))
+    with pytest.raises(StateInvalid, match=r"journal is damaged: .*000002.jsonl: the disk cannot read") as caught:
+        store.read_fold(PROD)
+    assert f"alchemy scope rebuild {PROD}" in caught.value.hint
+
+    async def mend() -> None:
+        if deed == "restore":
+            await restore(store, PROD, "latest", over_damage=True)
+        else:
+            options = Options(lock_timeout=0.0)
+            plan = await plan_rebuild(store, ScopePath.parse(PROD), options, project=find_project(world.root))
+            await rebuild(store, plan, options)
+
+    asyncio.run(mend())
+    found = {address.removeprefix(f"{PROD}/"): row for address, row in store.read_fold(PROD).resources.items()}
+    views_know = {"b"} if deed == "rebuild" else set()
+    assert set(found) == {"a", "db/x"} | views_know
+    assert (world.layout.scope(PROD) / "journal.damaged-1" / "000002.jsonl").exists()
 
 
 def go_back(world: World, file: str = "latest", **more: Any) -> RestoreReport:

@@ -14,7 +14,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from alchemy.errors import StateInvalid, StorageFailed
+from alchemy.errors import AlchemyError, StateInvalid, StorageFailed
 from alchemy.model.text import safe_text
 
 FILE_MODE = 0o600
@@ -191,6 +191,21 @@ def open_plain(path: Path, directory: int) -> tuple[int, int]:
             hint="see what it is and move it away; `alchemy scope validate` lists what else is affected",
         )
     return descriptor, found.st_size
+
+
+class BadSector(StateInvalid):
+    """The disk has the file and cannot read it: what was in it is as lost as in a torn one."""
+
+
+def ours(error: OSError, what: str, path: Path) -> AlchemyError:
+    """An error of the system as one of ours, with the name."""
+    why = f"cannot {what} {safe_text(path)}: {error.strerror or error}"
+    if isinstance(error, IsADirectoryError):
+        return misplaced(path, "a directory", "plain file")
+    if error.errno == errno.EIO and what == "read":
+        return BadSector(why, hint="look at the disk, and make a copy of what it still reads before anything else")
+    hint = "check free space and permissions of the state directory, then run the same command again"
+    return StorageFailed(why, hint=hint)
 
 
 def set_mode(descriptor: int, mode: int) -> None:

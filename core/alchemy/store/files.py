@@ -15,8 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from alchemy.errors import StorageFailed
-from alchemy.model.text import safe_text
-from alchemy.store.descent import FILE_MODE, Descent, misplaced, not_a_directory, open_plain, set_mode
+from alchemy.store.descent import FILE_MODE, Descent, not_a_directory, open_plain, ours, set_mode
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # names that `replace` gives a file until it is whole
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,13 +38,8 @@ class _named:
         return
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, IsADirectoryError):
-            raise misplaced(self.path, "a directory", "plain file") from error
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | FileExistsError):
-            raise StorageFailed(
-                f"cannot {self.what} {safe_text(self.path)}: {error.strerror or error}",
-                hint="check free space and permissions of the state directory, then run the same command again",
-            ) from error
+            raise ours(error, self.what, self.path) from error
 
 
 class Files:

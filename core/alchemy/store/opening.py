@@ -19,6 +19,7 @@ from alchemy.model.schema import refuse_misplaced
 from alchemy.model.text import safe_text
 from alchemy.store.beginnings import BEGINS, begun
 from alchemy.store.copies import newest_snapshot
+from alchemy.store.descent import BadSector
 from alchemy.store.evidence import aside_names, has_begun
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
@@ -151,6 +152,8 @@ def _read(files: Files, file: Path) -> bytes:
         return files.read(file)
     except FileNotFoundError as error:
         raise damaged(file, "it was removed while the journal was read") from error
+    except BadSector as error:
+        raise damaged(file, "the disk cannot read it (input/output error)") from error
 
 
 def load_again(files: Files, layout: Layout, path: ScopePath | str, before: Loaded, *, below: int) -> Loaded:
