@@ -217,7 +217,8 @@ class World:
 
     def plan_pass(self, body: Body[Any], **options: Any) -> list[Run]:
         """One Run for each journal, as `alchemy plan` gets them."""
-        token = recorded_runs.set(runs := [])
+        runs: list[Run] = []
+        token = recorded_runs.set(runs)
         try:
             self.deploy(body, phase="plan", **options)
         finally:

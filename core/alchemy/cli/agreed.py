@@ -13,20 +13,23 @@ from pathlib import Path
 
 from alchemy.cli.options import Given
 from alchemy.cli.running import Ran
+from alchemy.cli.tones import line
 from alchemy.errors import Refused, UsageError
 from alchemy.model.plans import SavedPlan
 from alchemy.model.text import safe_text
+
+_MOST = 20  # differences that are listed
 
 
 def carry_out(given: Given, program: Path, file: Path, *, stage: str, adopt: bool, yes: bool) -> Ran:
     """Plans again in a child process and compares; then runs, held to the plan step by step."""
     from alchemy.cli.running import run
     from alchemy.engine.agreement import Agreement
-    from alchemy.operations.planning import read_plan, refuse_moved
+    from alchemy.operations.planning import read_plan
 
     planned = read_plan(file)
     _refuse_other_options(planned, stage=stage, adopt=adopt)
-    refuse_moved(file, planned, _plan_again(given, program, planned))
+    _refuse_moved(given, file, planned, _plan_again(given, program, planned))
     _refuse_losses(planned, yes=yes)
     agreement = Agreement(planned)
     options = {"adopt": True} if planned.adopt else {}
@@ -47,6 +50,27 @@ def _refuse_other_options(planned: SavedPlan, *, stage: str, adopt: bool) -> Non
         raise UsageError(f"the plan was made {was}, not with {safe_text(stage, 80)!r}", hint="leave --stage out")
     if adopt and not planned.adopt:
         raise UsageError("the plan was made without --adopt", hint="leave it out, or plan with --adopt")
+
+
+def _refuse_moved(given: Given, file: Path, planned: SavedPlan, now: SavedPlan) -> None:
+    """Each on a line of its own where there are several."""
+    from alchemy.cli.running import narrator
+    from alchemy.model.moves import moves
+    from alchemy.operations.planning import refuse_moved
+
+    found = moves(planned, now)
+    if len(found) < 2:
+        refuse_moved(file, found)
+        return
+    told = narrator(given)
+    for each in found[:_MOST]:
+        told.print(line("  ", (f"{told.signs.failed} ", "bad"), each))
+    if len(found) > _MOST:
+        told.print(line(f"    and {len(found) - _MOST} more"))
+    raise Refused(
+        f"{safe_text(file)} is not what a deploy would do now: {len(found)} differences, nothing was done",
+        hint=f"look at a new plan: alchemy plan --out {safe_text(file)}",
+    )
 
 
 def _refuse_losses(planned: SavedPlan, *, yes: bool) -> None:

@@ -157,8 +157,12 @@ class SavedPlan:
     def from_bytes(cls, data: bytes, file: object) -> SavedPlan:
         """StateInvalid names the file, and what is wrong with it."""
         hint = "make a new one: alchemy plan --out FILE"
-        frame = strict.read(data, file, hint, LARGEST)
         name = safe_text(file)
+        try:
+            frame = strict.parse(data, LARGEST)
+        except strict.NotStrict as error:
+            what = strict.invalid(file, error) if is_plan(data) else f"{name} is not a plan"
+            raise StateInvalid(what, hint=hint) from error
         if not isinstance(frame, dict) or frame.get("type") != TYPE:
             raise StateInvalid(f"{name} is not a plan", hint=hint)
         version = frame.get("format")
@@ -220,9 +224,6 @@ def _unsealed(value: Json) -> bool:
     if isinstance(value, dict):
         return value.get(EQUAL) == "" if SECRET in value else any(_unsealed(item) for item in value.values())
     return isinstance(value, list) and any(_unsealed(item) for item in value)
-
-
-# -- as stored --------------------------------------------------------------------------------------------------------
 
 
 def _to_json(value: Any) -> Json:

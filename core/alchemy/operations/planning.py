@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from alchemy import wiring
 from alchemy.errors import Refused, StorageFailed, UsageError
-from alchemy.model.moves import moves
 from alchemy.model.plans import LARGEST, PlannedChange, PlannedDeletion, PlannedScope, SavedPlan, is_plan, row_marks
 from alchemy.model.text import safe_text
 
@@ -60,9 +59,8 @@ def _scope(run: Run) -> PlannedScope:
     )
 
 
-def refuse_moved(file: Path, planned: SavedPlan, now: SavedPlan) -> None:
-    """Refused, naming what moved, unless `now` would do the same to the same state of the same target."""
-    found = moves(planned, now)
+def refuse_moved(file: Path, found: Sequence[str]) -> None:
+    """Refused, naming what moved (`model.moves`), unless nothing did."""
     if not found:
         return
     more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
