@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from alchemy.store.keyfiles import open_or_create_ring
+from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
 from tests.cli.driver import alchemy, lamps
 
 FIRST = """
@@ -31,5 +34,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lamps(directory, SECOND)
     second = alchemy("deploy", cwd=directory)
     assert second.code == 0, second.err
+    open_or_create_ring(LocalStore(Layout(directory / ".alchemy"), "a" * 32), "house", "under the mat")
     (directory / "old.json").write_text('{"resources": {"topic": {"kind": "acme:Topic", "name": "topic-of-old"}}}')
     return directory
