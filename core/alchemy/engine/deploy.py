@@ -16,7 +16,7 @@ from alchemy.engine.foresight import foresee
 from alchemy.engine.outputs import Unknown
 from alchemy.engine.props import Resolved, defaults_of, handles_in, resolve
 from alchemy.engine.resource import Resource
-from alchemy.engine.secrets import RingNeeded, RowSealing, live_outputs
+from alchemy.engine.secrets import RingNeeded, RowSealing, live_outputs, puts_out_secrets
 from alchemy.engine.signals import halt
 from alchemy.engine.verifying import verify
 from alchemy.errors import Ambiguous, Fenced, ResourceFailed, StateInvalid, StorageFailed, UsageError
@@ -171,7 +171,7 @@ class Deployment:
     async def _wish(self, wanted: dict[str, Any]) -> Desired:
         """With a key at hand when one is needed: by a secret among the props, or by what the kind puts out."""
         secrets, app = self.run.session.secrets, self.run.ledger.path.app
-        if self.scope.phase == "up" and any(f.secret and f.is_output for f in self.resource._fields.values()):
+        if secrets.keyless(app) and puts_out_secrets(type(self.resource)):
             await secrets.open(app, create=True)
         try:
             return self._desired(wanted)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from alchemy.engine import kinds
 from alchemy.engine.props import Sealing, holds_secret, revive, seal_outputs
 from alchemy.engine.resource import Resource
 from alchemy.errors import AlchemyError, StateInvalid, UsageError
@@ -59,6 +60,10 @@ class Secrets:
     def ring(self, application: str) -> KeyRing | None:
         """When it is open."""
         return self._rings.get(application)
+
+    def keyless(self, application: str) -> bool:
+        """A deploy that has met no secret yet."""
+        return self.phase == "up" and application not in self._rings
 
     async def admit(self, path: ScopePath, fold: Fold) -> None:
         """Before anything is changed or called: a password that does not fit is an error now, not half way.
@@ -133,6 +138,10 @@ class Secrets:
             f"{application} has sealed values and no keys.json",
             hint="copy keys.json back; or set the secrets again in the program and deploy",
         )
+
+
+def puts_out_secrets(cls: type[Resource]) -> bool:
+    return any(declared.secret and declared.is_output for declared in cls._fields.values())
 
 
 class RowSealing(Sealing):
@@ -224,15 +233,18 @@ def stored_outputs(run: Run, resource: Resource, row: ResourceState, outputs: Ma
     return seal_outputs(resource, outputs, RowSealing(run, row.address, row))
 
 
-async def secretly(run: Run, verb: Awaitable[Any]) -> Any:
+async def secretly(run: Run, row: ResourceState, verb: Callable[[], Awaitable[Any]]) -> Any:
     """What a verb answers, which can be stored then: when it holds a secret, there is a key for it."""
     secrets, app = run.session.secrets, run.ledger.path.app
+    cls = kinds.find(row.kind) if secrets.keyless(app) else None
+    if cls is not None and puts_out_secrets(cls):
+        await secrets.open(app, create=True)
     try:
-        given = await verb
+        given = await verb()
     except TypeError as error:
         if LockedSecret.__name__ not in str(error):
             raise
         raise secrets.why_locked(app) from error  # a library was given one, and does not know the type
-    if run.session.phase == "up" and secrets.ring(app) is None and holds_secret(given):
+    if secrets.keyless(app) and holds_secret(given):
         await secrets.open(app, create=True)
     return given

@@ -295,6 +295,6 @@ async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: Resourc
     async def made() -> Any:
         if run.session.phase != "plan":
             await run.ledger.confirm()
-        return await secretly(run, verb(run.context(row)))
+        return await secretly(run, row, lambda: verb(run.context(row)))
 
     return await run.session.calls.make(made, row.timeout)
