@@ -161,7 +161,7 @@ class AlchemyApp(App[None]):
 
         def closed(said: Said | None) -> None:
             if said is not None:
-                self.record(proposal.label, proposal.cli(dialog.reason), said.title)
+                self.record(proposal.label, proposal.cli(dialog.given), said.title)
                 self.say(said.text or said.title, title=said.title if said.text else "", severity=said.severity)
                 self.watcher.look_now(full=True)
             if ended is not None:

@@ -24,11 +24,24 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What was typed: why, and for how long (`2h`). Both may be empty."""
+
+    reason: str = ""
+    lasting: str = ""
+
+
+def nothing(scene: Scene, width: int) -> list[Line]:
+    return []
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """`subject` is the scope path that is typed to confirm (its last part, or all of it, by `danger`).
 
+    `lines` may be long and scrolls; `warnings` is what is agreed to: it stays in sight beside the keys.
     `mark` says what the proposal was made from: when it differs, the world has moved and nothing may be confirmed.
-    `act` gets the reason that was typed; it is a coroutine of the core and runs in a thread of its own.
+    `act` gets what was typed; it is a coroutine of the core and runs in a thread of its own.
     """
 
     label: str  # one word for the command log: unlock, restore
@@ -36,12 +49,14 @@ class Proposal:
     verb: str  # on the button
     subject: str
     danger: Danger
-    lines: Callable[[Scene, int], list[Line]]
-    act: Callable[[str], Coroutine[Any, Any, Said]]
-    cli: Callable[[str], str]
+    warnings: Callable[[Scene, int], list[Line]]
+    act: Callable[[Answers], Coroutine[Any, Any, Said]]
+    cli: Callable[[Answers], str]
+    lines: Callable[[Scene, int], list[Line]] = nothing
     mark: Callable[[Scene], object] = lambda scene: None
     reason: str = ""  # what the reason is for; "" asks for none
     reason_needed: bool = False
+    lasting: str = ""  # what a time is asked for; "" asks for none
 
     @property
     def typed(self) -> str:

@@ -14,11 +14,10 @@ from alchemy_tui.present import times
 from alchemy_tui.present.comparison import comparison, consequences, headline
 from alchemy_tui.present.line import BLANK, Line, Tone, line, wrap
 from alchemy_tui.present.scene import Scene
-from alchemy_tui.proposal import Proposal, Said
+from alchemy_tui.proposal import Answers, Proposal, Said
 from alchemy_tui.session import Situation
 from alchemy_tui.store.deeds import Deeds
 
-ROWS = 14  # of a comparison in a dialog; the screen behind it shows all
 _DANGER = {
     Verdict.HELD: Danger.HARD,
     Verdict.STALE: Danger.HARD,
@@ -42,14 +41,10 @@ def danger_of(lock: LockView) -> Danger:
 def unlock(situation: Situation, deeds: Deeds, lock: LockView) -> Proposal:
     """`lock` as the core explained it a moment ago; its token names exactly this holder."""
 
-    def lines(scene: Scene, width: int) -> list[Line]:
-        out = [*lock_words.details(scene, lock, width), BLANK]
-        return out + wrap(_MEANS.get(lock.verdict, ""), width, Tone.TEXT)
+    forced = lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN)
 
-    async def act(reason: str) -> Said:
-        report = await deeds.unlock(
-            lock.path, token=lock.token, reason=reason, force=lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN)
-        )
+    async def act(answers: Answers) -> Said:
+        report = await deeds.unlock(lock.path, token=lock.token, reason=answers.reason, force=forced)
         if report.outcome == "free":
             return Said(f"{lock.path} was free already")
         count = len(report.interrupted)
@@ -57,10 +52,10 @@ def unlock(situation: Situation, deeds: Deeds, lock: LockView) -> Proposal:
         then = f"next: {report.next[0]}" if report.next else ""
         return Said(f"Unlocked {lock.path}", left + then, "warning" if count else "information")
 
-    def cli(reason: str) -> str:
+    def cli(answers: Answers) -> str:
         words = ["scope", "unlock", lock.path, "--token", lock.token]
-        words += ["--force"] if lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN) else []
-        return command_line(situation, *words, *(["--reason", reason] if reason else []))
+        words += ["--force"] if forced else []
+        return command_line(situation, *words, *(["--reason", answers.reason] if answers.reason else []))
 
     def mark(scene: Scene) -> object:
         now = scene.locks.get(lock.path)
@@ -72,47 +67,70 @@ def unlock(situation: Situation, deeds: Deeds, lock: LockView) -> Proposal:
         verb="Unlock",
         subject=lock.path,
         danger=danger_of(lock),
-        lines=lines,
+        lines=lambda scene, width: lock_words.details(scene, lock, width),
+        warnings=lambda scene, width: wrap(_MEANS.get(lock.verdict, ""), width),
         act=act,
         cli=cli,
         mark=mark,
-        reason="why (it goes into the log)",
-        reason_needed=lock.verdict in (Verdict.LIVE, Verdict.UNKNOWN),
+        reason="why, for the log and the holder (may be left out)",
     )
 
 
-def hold(situation: Situation, deeds: Deeds, scope: str) -> Proposal:
-    def lines(scene: Scene, width: int) -> list[Line]:
-        return wrap(
-            f"Keeps deploy, destroy and cleanup out of {scope} until somebody unlocks it. They are told your reason "
-            "and stop with exit code 3. Looking and planning go on as before.",
-            width,
-        )
+def hold(situation: Situation, deeds: Deeds, scope: str, seen: LockView | None = None) -> Proposal:
+    """`seen`: the lock of the scope a moment ago. A reservation that is there already is named, and replaced."""
+    before = seen.hold if seen else None
+    means = (
+        f"Keeps deploy, destroy and cleanup out of {scope}, for that time or until somebody unlocks it. They are told "
+        "your reason and stop with exit code 3. Looking and planning go on as before."
+    )
 
-    async def act(reason: str) -> Said:
-        held = await deeds.hold(scope, reason=reason)
-        return Said(f"Reserved {held.path}", reason)
+    def warnings(scene: Scene, width: int) -> list[Line]:
+        if before is None:
+            return wrap(means, width)
+        until = f"until {times.exact(before.until)}" if before.until else "until somebody unlocks it"
+        out = wrap(f"{scene.glyphs.lock_held} {scope} is reserved already by {before.by}, {until}:", width, Tone.WARN)
+        out += [*wrap(before.reason, width, Tone.STRONG, 2), BLANK]
+        return out + wrap(f"Yours takes the place of that one. {means}", width)
+
+    async def act(answers: Answers) -> Said:
+        held = await deeds.hold(scope, reason=answers.reason, seconds=times.lasting(answers.lasting))
+        until = f" until {times.exact(held.hold.until)}" if held.hold and held.hold.until else ""
+        return Said(f"Reserved {held.path}{until}", answers.reason)
+
+    def cli(answers: Answers) -> str:
+        lasting = ["--for", answers.lasting] if answers.lasting else []
+        return command_line(situation, "scope", "lock", scope, "--reason", answers.reason or "…", *lasting)
+
+    def mark(scene: Scene) -> object:
+        now = scene.locks.get(scope)
+        return now.hold if now else None
 
     return Proposal(
         label="reserve",
-        title=f"Reserve {scope}",
+        title=f"Reserve {scope}" + (" anew" if before else ""),
         verb="Reserve",
         subject=scope,
         danger=Danger.HARD,
-        lines=lines,
+        warnings=warnings,
         act=act,
-        cli=lambda reason: command_line(situation, "scope", "lock", scope, "--reason", reason or "…"),
+        cli=cli,
+        mark=mark,
         reason="why runs have to stay out",
         reason_needed=True,
+        lasting="30m, 2h, 1d; empty: until somebody unlocks",
     )
 
 
 def back_up(situation: Situation, deeds: Deeds, scope: str) -> Proposal:
-    def lines(scene: Scene, width: int) -> list[Line]:
-        return wrap(f"Writes a backup of {scope} as it is now. A reason makes it easier to find again.", width)
+    def warnings(scene: Scene, width: int) -> list[Line]:
+        return wrap(f"Writes a backup of {scope} as it is now. A note makes it easier to find again.", width)
 
-    async def act(reason: str) -> Said:
-        made = await deeds.back_up(scope, reason)
+    def cli(answers: Answers) -> str:
+        note = ["--note", answers.reason] if answers.reason else []
+        return command_line(situation, "scope", "backup", scope, *note)
+
+    async def act(answers: Answers) -> Said:
+        made = await deeds.back_up(scope, answers.reason)
         return Said(f"Backed up {made.scope}", f"{made.resources} resources in {made.file}")
 
     return Proposal(
@@ -121,9 +139,9 @@ def back_up(situation: Situation, deeds: Deeds, scope: str) -> Proposal:
         verb="Back up",
         subject=scope,
         danger=Danger.REVERSIBLE,
-        lines=lines,
+        warnings=warnings,
         act=act,
-        cli=lambda note: command_line(situation, "scope", "backup", scope, *(["--note", note] if note else [])),
+        cli=cli,
         reason="a note (may be left out)",
     )
 
@@ -132,8 +150,8 @@ def pin(situation: Situation, deeds: Deeds, backup: BackupInfo) -> Proposal:
     flag, verb = ("--unpin", "Unpin") if backup.pinned else ("--pin", "Pin")
     said = "From now on the rules may remove it." if backup.pinned else "From now on no rule removes it."
 
-    async def act(reason: str) -> Said:
-        deeds.pin(backup.scope, backup.file, None if backup.pinned else reason)
+    async def act(answers: Answers) -> Said:
+        deeds.pin(backup.scope, backup.file, None if backup.pinned else answers.reason)
         return Said(f"{verb}ned {backup.file}")
 
     return Proposal(
@@ -142,7 +160,7 @@ def pin(situation: Situation, deeds: Deeds, backup: BackupInfo) -> Proposal:
         verb=verb,
         subject=backup.scope,
         danger=Danger.REVERSIBLE,
-        lines=lambda scene, width: [*wrap(backup.file, width, Tone.STRONG), *wrap(said, width)],
+        warnings=lambda scene, width: [*wrap(backup.file, width, Tone.STRONG), *wrap(said, width)],
         act=act,
         cli=lambda _: command_line(situation, "scope", "backups", backup.scope, flag, backup.file),
     )
@@ -153,17 +171,13 @@ def restore(
 ) -> Proposal:
     """`found` is what is on screen: the serial it was compared at is the only one the restore takes."""
 
-    def lines(scene: Scene, width: int) -> list[Line]:
+    def warnings(scene: Scene, width: int) -> list[Line]:
         when = f"{times.ago(backup.taken, scene.now)}, {backup.reason}" if backup.taken else backup.file
         out = wrap(f"{found.scope} as it was {when}", width, Tone.STRONG)
-        out += [line(("now serial ", Tone.DIM), str(found.serial_now), "   ", *headline(scene, found)), BLANK]
-        rows = comparison(scene, found, width)
-        out += rows[:ROWS]
-        if len(rows) > ROWS:
-            out.append(line((f"and {len(rows) - ROWS} lines more behind this dialog", Tone.FAINT)))
-        return [*out, BLANK, *consequences(scene, found, width)]
+        out.append(line(("now serial ", Tone.DIM), str(found.serial_now), "   ", *headline(scene, found)))
+        return [*out, *consequences(scene, found, width)]
 
-    async def act(_: str) -> Said:
+    async def act(_: Answers) -> Said:
         report = await deeds.restore(found.scope, found.file, expect_serial=found.serial_now)
         if report.unchanged:
             return Said(f"{found.scope} is as in the backup already")
@@ -177,7 +191,8 @@ def restore(
         verb="Undo" if undoing else "Restore",
         subject=found.scope,
         danger=Danger.HARD if protected else Danger.REVERSIBLE,
-        lines=lines,
+        lines=lambda scene, width: comparison(scene, found, width),
+        warnings=warnings,
         act=act,
         cli=lambda _: command_line(situation, *words),
         mark=_serial_of(found.owner),

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+
+from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_LASTING = re.compile(r"([1-9][0-9]{0,5})([mhd])")
 
 
 def parse(stamp: str) -> datetime | None:
@@ -63,3 +70,16 @@ def exact(stamp: str) -> str:
     """`2026-09-20 08:41:10`, local."""
     moment = parse(stamp)
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else stamp
+
+
+def lasting(text: str) -> float:
+    """Seconds of `30m`, `2h`, `1d`; 0 for nothing. UsageError for anything else."""
+    if not text:
+        return 0.0
+    found = _LASTING.fullmatch(text)
+    if found is None:
+        raise UsageError(
+            f"it is reserved for minutes, hours or days, not for {safe_text(text, 40)!r}",
+            hint="30m, 2h, 1d; or nothing",
+        )
+    return float(int(found[1]) * _UNITS[found[2]])

@@ -41,7 +41,9 @@ class Deeds(Protocol):
 
     async def unlock(self, path: str, *, token: str, reason: str, force: bool) -> UnlockReport: ...
 
-    async def hold(self, path: str, *, reason: str) -> LockView: ...
+    async def hold(self, path: str, *, reason: str, seconds: float = 0.0) -> LockView:
+        """0 seconds: until somebody unlocks."""
+        ...
 
     async def back_up(self, scope: str, note: str) -> BackupInfo: ...
 
@@ -89,10 +91,10 @@ class Operations:
 
         return await unlocking.unlock(self._store, path, token=token, reason=reason, force=force)
 
-    async def hold(self, path: str, *, reason: str) -> LockView:
+    async def hold(self, path: str, *, reason: str, seconds: float = 0.0) -> LockView:
         from alchemy.operations import holding
 
-        return await holding.hold(self._store, path, reason=reason, timeout=5.0)
+        return await holding.hold(self._store, path, reason=reason, seconds=seconds, timeout=5.0)
 
     async def back_up(self, scope: str, note: str) -> BackupInfo:
         from alchemy.operations import backups

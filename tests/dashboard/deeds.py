@@ -62,6 +62,7 @@ class HandMadeDeeds:
     source: HandMade
     done: list[tuple[Any, ...]] = field(default_factory=list)
     failing: AlchemyError | None = None
+    comparison: Comparison | None = None  # in place of `shop`
 
     def _do(self, *what: Any) -> None:
         if self.failing:
@@ -72,7 +73,7 @@ class HandMadeDeeds:
         return self.source.backups(scope)
 
     def compare(self, scope: str, file: str) -> Comparison:
-        return replace(shop(file), scope=scope)
+        return replace(self.comparison or shop(file), scope=scope, file=file)
 
     def undoes(self, scope: str) -> str:
         raise Refused(f"nothing was restored in {scope}", hint="choose a backup")
@@ -92,8 +93,8 @@ class HandMadeDeeds:
         self._do("unlock", path, token, reason, force)
         return UnlockReport(path, "unlocked", self.explain(path), next=(f"alchemy deploy --stage {path[5:]}",))
 
-    async def hold(self, path: str, *, reason: str) -> LockView:
-        self._do("hold", path, reason)
+    async def hold(self, path: str, *, reason: str, seconds: float = 0.0) -> LockView:
+        self._do("hold", path, reason, seconds)
         return LockView(path, Verdict.HELD, None)
 
     async def back_up(self, scope: str, note: str) -> BackupInfo:

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from alchemy.errors import Refused
-from alchemy.operations.shapes import Verdict
+from alchemy.model.records import Put
+from alchemy.model.values import Hold, ScopeKind, ScopeState, Status
+from alchemy.operations.shapes import Comparison, LockView, RowChange, Verdict
 from tests.dashboard import worlds
 from tests.dashboard.deeds import HandMadeDeeds
 from tests.dashboard.driving import MEDIUM, SMALL, Driver, dashboard
-from tests.dashboard.worlds import HandMade
+from tests.dashboard.worlds import HandMade, ago
 
+HELD = Hold(reason="moving house", by="eva@desk", since=ago(hours=1), until=ago(hours=-3))
 BACKUP = "state-2026-09-20T06-53-10-000Z.json"
 
 
@@ -84,9 +87,8 @@ def test_with_allow_force_it_takes_a_reason_and_the_whole_sentence() -> None:
         await driver.press("U")
         await driver.sees("Ctrl-C")
         await driver.press("tab")
+        assert 'once you have typed "break shop/prod"' in driver.text
         await driver.type("break shop/prod")
-        await driver.press("enter")
-        assert not deeds(driver).done, "no reason was given"
         await driver.press("shift+tab")
         await driver.type("it hangs")
         await driver.press("enter")
@@ -190,17 +192,142 @@ def test_backing_up_and_pinning_ask_for_little() -> None:
 def test_a_scope_is_reserved_with_a_reason() -> None:
     async def flow(driver: Driver) -> None:
         driver.browse.scopes.go_to("shop/dev")
-        await driver.press("H", "tab")
+        await driver.press("H", "tab", "tab")
         await driver.type("dev")
         await driver.press("enter")
-        assert not deeds(driver).done
-        await driver.press("shift+tab")
+        assert not deeds(driver).done, "without a reason nobody can be told one"
+        await driver.press("shift+tab", "shift+tab")
         await driver.type("migration")
         await driver.press("enter")
         await driver.until(lambda: deeds(driver).done, "reserved")
-        assert deeds(driver).done == [("hold", "shop/dev", "migration")]
+        assert deeds(driver).done == [("hold", "shop/dev", "migration", 0.0)]
 
     drive(flow)
+
+
+def test_a_scope_is_reserved_for_a_time_and_a_time_that_is_none_is_said() -> None:
+    async def flow(driver: Driver) -> None:
+        driver.browse.scopes.go_to("shop/dev")
+        await driver.press("H")
+        await driver.type("migration")
+        await driver.press("enter")
+        await driver.type("soon")
+        await driver.press("enter")
+        await driver.type("dev")
+        await driver.press("enter")
+        await driver.sees("not for 'soon'")
+        assert not deeds(driver).done
+        await driver.press("shift+tab", *["backspace"] * 4)
+        await driver.type("2h")
+        await driver.press("enter")
+        await driver.until(lambda: deeds(driver).done, "reserved")
+        assert deeds(driver).done == [("hold", "shop/dev", "migration", 7200.0)]
+        await driver.press("at")
+        assert "scope lock shop/dev --reason migration --for 2h" in driver.browse.log_pane.text()
+
+    drive(flow, SMALL)
+
+
+def test_who_reserves_what_is_reserved_is_told_by_whom_until_when_and_why() -> None:
+    async def flow(driver: Driver) -> None:
+        source = driver.app.source
+        assert isinstance(source, HandMade)
+        source.world.locks = [LockView("shop/dev", Verdict.HELD, None, hold=HELD)]
+        source.changed()
+        driver.app.watcher.look_now()
+        driver.browse.scopes.go_to("shop/dev")
+        await driver.sees("held")
+        await driver.press("H")
+        await driver.sees("reserved already by eva@desk")
+        assert "moving house" in driver.text
+        assert "2026-09-20" in driver.text
+        assert "takes the place" in driver.text
+
+    drive(flow, SMALL)
+
+
+LONG = Comparison(
+    scope="shop/dev",
+    owner="shop/dev",
+    file=BACKUP,
+    taken="2026-09-20T06:53:10.000Z",
+    serial_now=41,
+    serial_then=40,
+    appear=tuple(
+        RowChange(f"shop/dev/compute/worker-{number:02}", "cloudflare:Worker", "w", Status.READY)
+        for number in range(60)
+    ),
+    consequences=("worker-00 returns: the next deploy looks for it and creates it again",),
+    ops=(Put(ScopeState(path="shop/dev", kind=ScopeKind.STAGE, created_at="", updated_at="")),),
+)
+
+
+async def at_dialog(driver: Driver, found: Comparison) -> None:
+    source = driver.app.source
+    assert isinstance(source, HandMade)
+    source.world.saved["shop/dev"] = (replace(source.world.saved["shop/prod"][0], scope="shop/dev", file=BACKUP),)
+    deeds(driver).comparison = found
+    driver.browse.scopes.go_to("shop/dev")
+    await driver.press("R")
+    await driver.sees(found.consequences[0][:20])
+    await driver.press("R")
+    await driver.sees("Restore shop/dev")
+
+
+@pytest.mark.parametrize("size", [SMALL, MEDIUM])
+def test_the_warnings_and_the_keys_stay_in_sight_above_a_long_list_that_scrolls(size: tuple[int, int]) -> None:
+    async def flow(driver: Driver) -> None:
+        await at_dialog(driver, LONG)
+        assert "y restore" in driver.text
+        assert "creates it again" in driver.text
+        assert "U undoes it" in driver.text
+        assert "more lines: pgdn" in driver.text
+        dialog = driver.app.screen.query_one("#confirm")
+        assert dialog.region.bottom <= size[1], "its frame is on screen"
+        await driver.press(*["pagedown"] * 12)
+        await driver.sees("worker-59")
+        assert "y restore" in driver.text
+        await driver.press("y")
+        await driver.until(lambda: deeds(driver).done, "restored")
+
+    drive(flow, size)
+
+
+def test_warnings_that_do_not_fit_are_read_to_their_end_before_y_counts() -> None:
+    async def flow(driver: Driver) -> None:
+        many = tuple(f"consequence number {number} of this restore, which is a serious one" for number in range(70))
+        await at_dialog(driver, replace(LONG, appear=LONG.appear[:3], consequences=many))
+        assert "read on" in driver.text
+        await driver.press("y")
+        assert not deeds(driver).done, "what it agrees to was not in sight"
+        await driver.press(*["pagedown"] * 30)
+        await driver.sees("U undoes it")
+        assert "y restore" in driver.text
+        await driver.press("y")
+        await driver.until(lambda: deeds(driver).done, "restored")
+
+    drive(flow, SMALL)
+
+
+@pytest.mark.parametrize("key", ["U", "H"])
+def test_a_dialog_with_fields_keeps_them_on_screen_however_much_it_tells(key: str) -> None:
+    async def flow(driver: Driver) -> None:
+        source = driver.app.source
+        assert isinstance(source, HandMade)
+        at = next(n for n, lock in enumerate(source.world.locks) if lock.path == "shop/dev")
+        hold = replace(HELD, reason="a long story " * 35)
+        evidence = tuple(f"evidence number {number}, which is told at some length" for number in range(40))
+        source.world.locks[at] = replace(source.world.locks[at], evidence=evidence, hold=hold)
+        source.changed()
+        driver.app.watcher.look_now()
+        await driver.settle()
+        driver.browse.scopes.go_to("shop/dev")
+        await driver.press(key)
+        await driver.sees("type it")
+        shown = driver.app.screen.query_one("#confirm-hint").region
+        assert 0 < shown.bottom < 24
+
+    drive(flow, SMALL)
 
 
 def test_hostile_names_stay_text_in_every_dialog() -> None:

@@ -146,7 +146,8 @@ class Actions:
     def hold(self) -> None:
         situation = self._screen.situation()
         dashboard = self._screen.dashboard
-        dashboard.propose(proposals.hold(situation, dashboard.deeds, situation.owner))
+        seen = self._screen.scene().locks.get(situation.owner)
+        dashboard.propose(proposals.hold(situation, dashboard.deeds, situation.owner, seen))
 
     def restore(self) -> None:
         from alchemy_tui.screens.restore.screen import Restore

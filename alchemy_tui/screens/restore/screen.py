@@ -192,6 +192,14 @@ class Restore(Screen[None]):
             room = max(20, below.scrollable_content_region.width)
             below.show(consequences(scene, found, room))
         pane.border_title = as_content(title)
+        self.call_after_refresh(self._tell_hidden)
+
+    def _tell_hidden(self) -> None:
+        """Consequences that have no room here are in the dialog, which is said."""
+        below = self.query_one("#consequences", Lines)
+        hidden = below.line_count() - below.scrollable_content_region.height
+        said = f"{hidden} more line{'s' * (hidden != 1)}: R shows all" if hidden > 0 else ""
+        below.border_subtitle = as_content(line((said, Tone.WARN)))
 
     def _header(self, width: int) -> Line:
         glyphs = self.dashboard.session.glyphs
