@@ -49,6 +49,30 @@ async def main() -> None:
 """
 
 
+WITH_A_SECRET = """
+import os
+from alchemy import Context, Outputs, Resource, alchemy, prop
+
+class Note(Resource, kind="test:Note"):
+    text: str = prop(secret=True, default="")
+    async def create(self, ctx: Context) -> Outputs:
+        return {}
+    async def read(self, ctx: Context) -> Outputs | None:
+        return None
+    async def delete(self, ctx: Context) -> None:
+        pass
+
+async def main() -> None:
+    async with alchemy("shop", stage="prod"):
+        Note("plain")
+        if "ALCHEMY_PASSWORD" in os.environ:
+            Note("secret", text="kept-to-itself")
+"""
+RUN_WITH_PASSWORD = (
+    "import os, sys; os.environ['ALCHEMY_PASSWORD'] = 'horse'; from alchemy.cli import main; sys.exit(main())"
+)
+
+
 @dataclass(frozen=True)
 class Loaded:
     code: int
@@ -107,6 +131,19 @@ def test_a_command_that_only_looks_loads_no_machinery(command: list[str], shop: 
     assert loaded.code == 0, loaded.output
     assert loaded.output.strip()
     assert loaded.modules & READING == ALLOWED.get(command[0], set())
+
+
+def test_a_program_without_secrets_loads_nothing_that_seals_and_one_with_secrets_only_what_seals(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "alchemy_run.py").write_text(WITH_A_SECRET)
+    plain = alchemy("deploy", cwd=tmp_path)
+    assert plain.code == 0, plain.output
+    assert {module for module in plain.modules if module.split(".")[0] in ("cryptography", "nacl")} == set()
+    secret = running(RUN_WITH_PASSWORD, "deploy", cwd=tmp_path)
+    assert secret.code == 0, secret.output
+    assert "cryptography" in secret.modules
+    assert "nacl" not in secret.modules
 
 
 def test_a_deploy_that_changes_nothing_loads_no_client_and_no_pictures(shop: Path) -> None:

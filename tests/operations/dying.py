@@ -1,8 +1,8 @@
 """Forks migrations, moves and rekeys that die at their k-th file operation. Orders come as lines of JSON, answers too.
 
-An order has root, source, into ("" moves the directory `source` to `root`, ROTATE makes another key below `root`) and
-`die_at` (-1: live on); the answer has the exit code and the number of places where it could have died. Neighbours:
-`test_migrating.py`, `test_moving.py` and `test_rekeying.py` give the orders.
+An order has root, source, into ("" moves the directory `source` to `root`, ROTATE makes another key below `root`, RING
+the first) and `die_at` (-1: live on); the answer has the exit code and the number of places where it could have died.
+Neighbours: `test_migrating.py`, `test_moving.py` and `test_rekeying.py` give the orders.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from alchemy.operations.moving import move_state, prepare_move
 from alchemy.operations.rekeying import rekey
 from alchemy.settings import Options
 from alchemy.store.files import Files
+from alchemy.store.keyfiles import open_or_create_ring
 from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from tests.crash.stepping import Dying
 from tests.operations.trees import PASSWORD
 
-ROTATE = "/rotate"
+ROTATE, RING = "/rotate", "/ring"
 
 
 def migration(root: Path, source: Path, into: str, files: Files, password: str | None = PASSWORD) -> str:
@@ -53,7 +54,10 @@ def run(order: dict[str, Any], answer: int) -> NoReturn:
     """In the forked child."""
     code, files = 1, Dying(order["die_at"])
     try:
-        if order["into"] == ROTATE:
+        if order["into"] == RING:
+            store = LocalStore(Layout(Path(order["root"])), os.urandom(16).hex(), files)
+            open_or_create_ring(store, "shop", PASSWORD)
+        elif order["into"] == ROTATE:
             rotate(Path(order["root"]), files)
         elif order["into"]:
             migration(Path(order["root"]), Path(order["source"]), order["into"], files)

@@ -19,7 +19,7 @@ from alchemy.model.values import ResourceState, ScopeKind, Status
 from alchemy.operations import rekeying
 from alchemy.settings import Options
 from alchemy.store.backups import write_backup
-from alchemy.store.keyfiles import open_ring, store_ring
+from alchemy.store.keyfiles import open_or_create_ring, open_ring, store_ring
 from alchemy.store.keyring import Cost, KeyRing, WrongPassword
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
@@ -30,7 +30,7 @@ from alchemy.store.store import Store
 from alchemy.testing.objects import MemoryObjects
 from tests.cli.driver import alchemy
 from tests.crash.stepping import DEAD
-from tests.operations.dying import ROTATE, Mortal
+from tests.operations.dying import RING, ROTATE, Mortal
 from tests.operations.trees import PASSWORD
 
 EVERY = bool(os.environ.get("ALCHEMY_EVERY"))
@@ -204,6 +204,20 @@ def test_a_rekey_that_dies_anywhere_is_finished_by_the_same_command(mortal: Mort
         assert not ring.extra, (seed, place)
         assert open_all(store) == {ring.current}, (seed, place)
         assert old <= ring.created.keys(), (seed, place, "backups name it")
+
+
+@pytest.mark.slow
+def test_whoever_dies_while_the_first_secret_is_met_leaves_a_ring_or_none(mortal: Mortal, tmp_path: Path) -> None:
+    code, places = mortal.migrate(tmp_path / "whole", tmp_path, RING)
+    assert (code, places > 3) == (0, True), mortal.errors.read_text()
+    for place in range(places):
+        store = LocalStore(Layout(tmp_path / f"died-{place}"), "a" * 32)
+        died, _ = mortal.migrate(store.root, tmp_path, RING, die_at=place)
+        assert died == DEAD, place
+        ring = open_or_create_ring(store, "shop", PASSWORD)
+        again = open_ring(store, "shop", PASSWORD)
+        assert again is not None
+        assert again.current == ring.current, place
 
 
 def test_the_command_takes_passwords_from_the_environment_only_and_asks_first(tmp_path: Path) -> None:
