@@ -207,7 +207,7 @@ async def _open(
             part.kind,
             options,
             target=target,
-            purpose="destroy" if destroy else "cleanup",
+            purpose="cleanup",
             lock_path=part.scope if part.scope != part.owner else None,
         )
         await opened[part.owner].run_state.ledger.flush()

@@ -63,7 +63,7 @@ def cleanup(
         return
     plans = _plans(given, path, all_=all_)
     if dry_run:
-        _tell(plans, path, json_=json_, done=None)
+        _tell(plans, path, json_=json_, done=None, what="to destroy" if all_ else "to clean up")
         return
     if json_ and not (yes or force):
         raise UsageError("--json without --dry-run answers no question: nothing was done", hint="add --yes")
@@ -109,13 +109,15 @@ def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: boo
     return doomed.show(plans, "to destroy" if all_ else "to clean up", reasons=not all_, quiet=quiet)
 
 
-def _tell(plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None) -> None:
+def _tell(
+    plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None, what: str = "to clean up"
+) -> None:
     """The plan, on stdout only as JSON: there `deleted` is null where nothing was tried."""
     from alchemy.cli import doomed
     from alchemy.cli.pages import show_json
 
     if not json_:
-        if not doomed.show(plans, "to clean up", reasons=True):
+        if not doomed.show(plans, what, reasons=True):
             doomed.say(f"{path}: nothing was left behind")
         return
     steps = [step for plan in plans for step in plan.to_json()["deletions"]]

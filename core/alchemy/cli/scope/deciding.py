@@ -27,7 +27,7 @@ from alchemy.model.text import safe_text
 from alchemy.operations.deciding import Finalization, Report, choose, go_live, plan_finalization, take_up
 from alchemy.operations.drafting import read_draft, refuse_overwriting, usual_file, write_draft
 
-_SIGNS = {Fate.BLOCKED: "blocked", Fate.HELD: "held back", Fate.BEYOND: "not reached", Fate.SKIPPED: "skip"}
+_SIGNS = {Fate.BLOCKED: "blocked", Fate.HELD: "held back", Fate.BEYOND: "later", Fate.SKIPPED: "skip"}
 _TONES = {Fate.BLOCKED: "warn", Fate.HELD: "warn", Fate.BEYOND: "dim", Fate.SKIPPED: "dim", Fate.KEPT: "good"}
 
 
@@ -83,12 +83,12 @@ def decide(given: Given, asked: Asked) -> None:
 def _go_on(given: Given, asked: Asked, plan: Finalization, decisions: Decisions, file: Path | None) -> None:
     decided = apply(plan.plan, decisions)
     if asked.dry_run:
-        if asked.out:
-            _save(given, plan, decisions, asked.out, undone=True)
         if asked.json_:
             show_json(document(plan, decided, None))
         else:
             show(given, plan, decided)
+        if asked.out:
+            _save(given, plan, decisions, asked.out, undone=True)
         return
     show(given, plan, decided)
     if decided.idle and not any(step.fate is Fate.BLOCKED and step.choice for step in decided.steps):
@@ -108,8 +108,10 @@ def _go_on(given: Given, asked: Asked, plan: Finalization, decisions: Decisions,
     if asked.json_:
         show_json(document(plan, decided, report))
     if report.stopped_before and not given.quiet:
-        again = f"--plan {safe_text(file)}" if file is not None and file.exists() else "with the same options"
-        _say(f"next: `alchemy scope cleanup {plan.path}` {again} goes on before {report.stopped_before}")
+        command = f"alchemy scope cleanup {plan.path}"
+        saved = file is not None and file.exists()
+        again = f"`{command} --plan {safe_text(file)}`" if saved else f"`{command}` with the same options"
+        _say(f"next: {again} goes on with what is left")
     if report.failed:
         raise CommandFailed({address for address, _ in report.failed}) from RunFailed(
             f"cleanup of {plan.path} failed: {counted(len(report.failed), 'step')}; what is left keeps its row",

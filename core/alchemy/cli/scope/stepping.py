@@ -162,4 +162,4 @@ def _rows(label: str, found: tuple[DecidedStep, ...], nothing: str) -> Iterator[
 def _word(step: DecidedStep) -> str:
     if step.choice is None and step.fate is Fate.SKIPPED:
         return "not decided"
-    return {Fate.RUNS: "goes", Fate.HELD: "held back", Fate.BEYOND: "not reached"}.get(step.fate, str(step.fate))
+    return {Fate.RUNS: "goes", Fate.HELD: "held back", Fate.BEYOND: "later"}.get(step.fate, str(step.fate))
