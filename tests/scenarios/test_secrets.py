@@ -17,6 +17,7 @@ from alchemy import (
     Context,
     Outputs,
     Resource,
+    ResourceFailed,
     RunFailed,
     Scope,
     Secret,
@@ -367,6 +368,59 @@ def test_two_stages_share_a_ring_and_no_ciphertext_opens_elsewhere(world: World)
     assert ring is not None
     with pytest.raises(StateInvalid):
         ring.open(prod, Where(world.fold("my-app/dev").lineage, "my-app/dev", "my-app/dev", "v", "/props/key"))
+
+
+def test_two_first_deploys_at_once_agree_on_one_ring(world: World) -> None:
+    async def one(stage: str) -> None:
+        async with alchemy("my-app", stage=stage) as scope:
+            await full(scope)
+
+    async def both() -> None:
+        await asyncio.gather(asyncio.create_task(one("blue")), asyncio.create_task(one("green")))
+
+    world.run(both)
+    for stage in ("blue", "green"):
+        world.deploy(full, stage=stage)
+        assert world.outcomes() == ["keep v done"]
+
+
+def test_what_was_made_before_its_answer_was_lost_is_found_with_its_secrets(world: World) -> None:
+    async def body(scope: Scope) -> None:
+        vault = await Vault("v", key=f"{NEEDLE}-key")
+        assert vault.token == f"{NEEDLE}-token-of-v"
+
+    world.cloud.lost.add("create v")
+    with pytest.raises(ResourceFailed):
+        world.deploy(body, timeout=0.2, max_retries=0)
+    world.cloud.lost.clear()
+    world.deploy(body)
+    assert len(world.cloud.objects) == 1
+    assert NEEDLE.encode() not in everything(world)
+    world.deploy(body)
+    assert world.outcomes() == ["keep v done"]
+
+
+def test_what_is_taken_over_has_its_secrets_sealed(world: World) -> None:
+    async def body(scope: Scope) -> None:
+        Vault("v", key=f"{NEEDLE}-key", adopt=True)
+
+    world.cloud.objects["my-app-prod-v"] = {"id": "v", "key": "another", "env": {}, "pin": None}
+    world.deploy(body)
+    assert world.outcomes() == ["adopt v done"]
+    assert only(world)["key"] == f"{NEEDLE}-key"
+    assert NEEDLE.encode() not in everything(world)
+
+
+def test_a_test_scope_seals_with_its_own_password(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALCHEMY_PASSWORD")
+
+    async def main() -> None:
+        async with alchemy.test(__file__, app="my-app", password=PASSWORD) as scope:
+            await full(scope)
+
+    world.run(main)
+    assert world.cloud.objects == {}
+    assert NEEDLE.encode() not in everything(world)
 
 
 def test_a_name_cannot_be_a_secret(world: World) -> None:
