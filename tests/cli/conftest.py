@@ -36,4 +36,5 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert second.code == 0, second.err
     open_or_create_ring(LocalStore(Layout(directory / ".alchemy"), "a" * 32), "house", "under the mat")
     (directory / "old.json").write_text('{"resources": {"topic": {"kind": "acme:Topic", "name": "topic-of-old"}}}')
+    (directory / "hall" / "old-lamp").write_text("warm")  # which nobody declares
     return directory

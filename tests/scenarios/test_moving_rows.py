@@ -19,12 +19,13 @@ from alchemy.model.records import Put, Reserve
 from alchemy.model.values import Hold, ResourceState, ScopeKind, Status
 from alchemy.operations.auditing import audit_log
 from alchemy.operations.cleaning import plan_cleanup
+from alchemy.operations.rebuilding import plan_rebuild
 from alchemy.operations.restoring import restore
 from alchemy.operations.spills import spills
 from alchemy.operations.surgery.moving import move, plan_move
 from alchemy.operations.surgery.record import Written
 from alchemy.operations.validate import validate
-from alchemy.settings import Options
+from alchemy.settings import Options, Project
 from alchemy.store.keyring import MissingPassword, WrongPassword
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
@@ -410,3 +411,43 @@ class Overtaken(LocalStore):
             thread.start()
             thread.join()
         return super().backups(path)
+
+
+# -- looking for it later
+
+
+def test_a_lost_id_is_looked_for_by_the_name_that_it_keeps(world: World, cloud: Cloud) -> None:
+    """The name holds our mark, so whatever has it is ours, as for a row that was never moved."""
+    world.deploy(base_and_user)
+    moved(world, "base", "main")
+    row = world.rows()["main"]
+    write(world, replace(row, verify=True, outputs={"uid": "a-lost-one"}))
+    cloud.objects[row.physical_name]["uid"] = "made-anew"
+    world.deploy(renamed)
+    assert cloud.calls("create") == ["base", "user", "deep"]
+    assert world.rows()["main"].outputs["uid"] == "made-anew"
+
+
+def test_a_rebuild_takes_the_object_for_nothing_else(world: World, cloud: Cloud) -> None:
+    world.deploy(base_and_user)
+    moved(world, "base", "main")
+    world.root.joinpath("both.py").write_text(PROGRAM)
+    options, project = Options(retry_delay=0.0), Project(world.root, {})
+    plan = asyncio.run(plan_rebuild(world.store, STAGE, options, project=project, program=world.root / "both.py"))
+    assert sorted(row.address for row, _ in plan.rows) == [f"{PROD}/inner/deep", f"{PROD}/main", f"{PROD}/user"]
+    assert plan.problems == ()
+
+
+PROGRAM = """
+from alchemy import alchemy
+from tests.scenarios.world import Thing
+
+
+async def main():
+    async with alchemy("my-app", stage="prod"):
+        base = Thing("main")
+        Thing("base")
+        Thing("user", uses=base, depends_on=[base])
+        async with alchemy.run("inner"):
+            Thing("deep", uses=base.uid)
+"""

@@ -17,6 +17,7 @@ import pytest
 
 from alchemy.model import strict
 from alchemy.model.backup import read_head, read_whole
+from alchemy.model.exports import read_export
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.records import Record, decode, encode, entries
 from alchemy.model.values import Holder, ResourceState, ScopeState
@@ -52,6 +53,7 @@ SAMPLES: dict[str, Callable[[dict[str, Any]], bool]] = {
     "spill": lambda body: body.get("type") == "spill",
     "keys": lambda body: body.get("type") == "keys",
     "move": lambda body: body.get("type") == "move",
+    "export": lambda body: body.get("type") == "export",
     "claim": lambda body: "nonce" in body,
     "free claim": lambda body: "free" in body,
     "probe": lambda body: "quoted_etags" in body,
@@ -160,6 +162,11 @@ def test_the_backup_is_whole_and_brings_back_what_it_holds() -> None:
     assert (body["seq"], body["epoch"], body["serial"]) == (fold.seq, fold.epoch, fold.serial)
     name = backup_name(body["taken"])
     assert read_whole(name, text, body["scope"]).header == read_head(name, text[:HEAD], len(text))
+
+
+def test_the_export_is_whole_and_what_we_would_write() -> None:
+    text = the("export").text
+    assert read_export(text, "page").to_json() == orjson.loads(text)
 
 
 def test_the_audit_entry_is_listed(tmp_path: Path) -> None:
