@@ -8,6 +8,7 @@ import asyncio
 import copy
 import json
 import pickle
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,9 @@ from alchemy import (
     output,
     prop,
 )
+from alchemy.model.paths import ScopePath
 from alchemy.operations.destroying import destroy_stored
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
 from alchemy.settings import Options, find_project
 from alchemy.store.keyring import MissingPassword, WrongPassword
 from tests.scenarios.world import CLOUD, PROD, World, nothing
@@ -274,11 +277,8 @@ def test_what_needs_no_secret_can_be_deleted_without_the_password(
     monkeypatch.delenv("ALCHEMY_PASSWORD")
 
     def destroy() -> None:
-        path = world.fold().path
-        from alchemy.model.paths import ScopePath
-
         options = Options(max_retries=0)
-        asyncio.run(destroy_stored(world.store, ScopePath.parse(path), options, project=find_project(world.root)))
+        asyncio.run(destroy_stored(world.store, ScopePath.parse(PROD), options, project=find_project(world.root)))
 
     with pytest.raises(RunFailed) as caught:
         destroy()
@@ -421,6 +421,29 @@ def test_a_test_scope_seals_with_its_own_password(world: World, monkeypatch: pyt
     world.run(main)
     assert world.cloud.objects == {}
     assert NEEDLE.encode() not in everything(world)
+
+
+def test_a_rebuild_from_the_cloud_writes_no_secret_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.deploy(full)
+    for name in ("resources", "backups", "snapshots"):
+        shutil.rmtree(world.layout.scope(PROD) / name, ignore_errors=True)
+    (file,) = world.layout.journal(PROD).iterdir()
+    file.write_bytes(file.read_bytes().splitlines(keepends=True)[0] + b"torn\n")
+    program = world.root / "alchemy_run.py"
+    program.write_text(
+        "from alchemy import alchemy\nfrom tests.scenarios.test_secrets import full\n\n\nasync def main():\n"
+        "    async with alchemy('my-app', stage='prod') as scope:\n        await full(scope)\n"
+    )
+    options, project = Options(lock_timeout=0.0), find_project(world.root)
+    monkeypatch.delenv("ALCHEMY_PASSWORD")
+    plan = asyncio.run(plan_rebuild(world.store, ScopePath.parse(PROD), options, project=project, program=program))
+    asyncio.run(rebuild(world.store, plan, options))
+    assert (world.rows()["v"].outputs, world.rows()["v"].props["locked"]) == ({"uid": "uid-of-v", "token": None}, False)
+    assert NEEDLE.encode() not in everything(world)
+    world.deploy(full, password=PASSWORD)
+    world.deploy(full, password=PASSWORD)
+    assert world.outcomes() == ["keep v done"]
+    assert len(world.cloud.objects) == 1
 
 
 def test_a_name_cannot_be_a_secret(world: World) -> None:
