@@ -134,6 +134,17 @@ def test_keeping_is_seen_in_the_list_in_inspect_and_in_plans(house: Path) -> Non
     assert "is no resource in the state" in unknown.err
 
 
+def test_a_plan_shows_what_is_kept_though_nobody_declares_it(house: Path) -> None:
+    lamps(house, 'Lamp("shed")')
+    calls = [("scope", "keep", f"{PROD}/attic"), ("plan",), ("plan", "--json")]
+    _, planned, document = forked([Call(call) for call in calls], house)
+    assert f"· keep     {PROD}/attic  kept by an operator" in planned.out
+    (found,) = json.loads(document.out)["scopes"]
+    assert found["kept"] == [f"{PROD}/attic"]
+    blocked = {step["address"]: step["blocked"] for step in found["deletions"]}
+    assert blocked == {f"{PROD}/stairs": f"still used by {PROD}/attic", f"{PROD}/hall": f"still used by {PROD}/stairs"}
+
+
 GHOST = "no loaded class for the kind test:Lamp (defined in lamp): "
 UNBLOCK = "name its module in [tool.alchemy] kinds, or run the program's own destroy"
 

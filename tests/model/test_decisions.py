@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemy.errors import Refused, StateInvalid
-from alchemy.model.decisions import STAYS, Choice, DecidedPlan, Decisions, Fate, apply, everything
+from alchemy.model.decisions import STAYS, Choice, DecidedPlan, Decisions, Fate, apply, everything, foreseen
 from alchemy.model.deletions import DeletionPlan, block
 from alchemy.model.drafts import Draft, changes, draft, go_on, refuse_changes
 from alchemy.model.effects import effects
@@ -99,6 +99,16 @@ def test_what_nothing_loaded_can_delete_is_blocked_with_what_it_uses_and_its_sco
     assert fates(decided) == {"edge/x": Fate.RUNS, "compute/ghost": Fate.BLOCKED, "database/db": Fate.HELD}
     assert dict(decided.scopes) == {at("database"): f"{DB.address} stays", at("edge"): ""}
     assert made.fingerprint != blocked.fingerprint
+
+
+def test_what_will_be_held_back_is_foreseen() -> None:
+    made = plan([row(SITE.address, API.address, protect=True), API, DB])
+    assert {step.address: step.blocked for step in foreseen(made)} == {
+        SITE.address: "it is protected",
+        API.address: f"still used by {SITE.address}",
+        DB.address: f"still used by {API.address}",
+    }
+    assert foreseen(plan([DB, API])) == plan([DB, API]).deletions
 
 
 def test_what_is_only_forgotten_needs_no_class() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alchemy.cli import wording
 from alchemy.cli.terminal import counted, signs
 from alchemy.cli.tones import coloured, joined
+from alchemy.model.decisions import foreseen
 
 if TYPE_CHECKING:
     from alchemy.model.deletions import Deletion, DeletionPlan
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def show(plans: Sequence[DeletionPlan], what: str, *, reasons: bool = False, quiet: bool = False) -> bool:
     """False when nothing will go. `what`: "to destroy"; `reasons` says of each step why. `quiet`: only tells."""
     marks, colour = signs(sys.stderr), coloured(sys.stderr)
-    steps = [step for plan in plans for step in plan.deletions]
+    steps = [step for plan in plans for step in foreseen(plan)]
     if quiet:
         return bool(steps)
     for step in steps:

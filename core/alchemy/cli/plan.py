@@ -101,6 +101,7 @@ def document(ran: Ran) -> dict[str, Any]:
             "serial": made.ledger.fold.serial,
             "changes": [_change(change) for change in _in_order(made)],
             "deletions": [_deletion(step) for step in _deletions(made)],
+            "kept": _kept(made),
             "counts": dict(_counts(made)),
             "failures": [[each.address, each.why] for each in made.failures],
             "hints": list(hints_of(made.failures)),
@@ -118,6 +119,7 @@ def _change(change: Change) -> dict[str, Any]:
         "reason": change.reason,
         "found": change.found,
         "loses": change.loses,
+        "follows": change.follows,
         "diff": [
             {
                 "path": d.path,
@@ -150,9 +152,16 @@ def _in_order(made: Run) -> list[Change]:
 
 
 def _deletions(made: Run) -> list[Deletion]:
-    """Each once: a scope that was finalized early has a plan of its own."""
-    found = {step.row.key: step for plan_ in made.deletions for step in plan_.deletions}
+    """Each once: a scope that was finalized early has a plan of its own. With what will hold it back."""
+    from alchemy.model.decisions import foreseen
+
+    found = {step.row.key: step for plan_ in made.deletions for step in foreseen(plan_)}
     return list(found.values())
+
+
+def _kept(made: Run) -> list[str]:
+    """Not declared, and passed over because somebody keeps them."""
+    return sorted({address for plan_ in made.deletions for address in plan_.kept})
 
 
 def _counts(made: Run) -> Counter[str]:
@@ -207,6 +216,8 @@ def _show(page: Page, made: Run, width: int, *, verbose: bool) -> None:
         for step in deletions:
             if _scope(step.address) == scope:
                 _show_deletion(page, step, width)
+    for address in _kept(made):
+        page.say("  ", (f"{page.signs.keep} {'keep':<8} ", "dim"), address, ("  kept by an operator", "dim"))
     if len(ordered) > 1:
         page.say()
     page.say("  ", (count_line(_counts(made)), "title"))
@@ -218,8 +229,7 @@ def _scope(address: str) -> str:
 
 def _worth_showing(change: Change) -> bool:
     """Not what surely stays as it is."""
-    assumed = change.desired is not None and change.desired.assumed
-    return str(change.action) != "keep" or _verified_first(change) or bool(assumed)
+    return str(change.action) != "keep" or _verified_first(change) or bool(change.follows)
 
 
 def _show_change(page: Page, change: Change, width: int) -> None:

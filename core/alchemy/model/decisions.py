@@ -173,6 +173,12 @@ def everything(plan: DeletionPlan) -> Decisions:
     return Decisions(plan.fingerprint, {step.row.key: Choice.DESTROY for step in plan.deletions})
 
 
+def foreseen(plan: DeletionPlan) -> tuple[Deletion, ...]:
+    """The steps as they would end if everything is to go: what is held back counts as blocked, and says by whom."""
+    held = {step.key: step.why for step in apply(plan, everything(plan)).steps if step.fate is Fate.HELD}
+    return tuple(replace(step, blocked=held.get(step.row.key, step.blocked)) for step in plan.deletions)
+
+
 def _refuse_strangers(scope: str, known: set[str], decisions: Decisions) -> None:
     said = {*decisions.choices, *decisions.breakpoints, *([decisions.stop_before] if decisions.stop_before else [])}
     strange = sorted(said - known)

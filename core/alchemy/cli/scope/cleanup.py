@@ -113,14 +113,18 @@ def _tell(
     plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None, what: str = "to clean up"
 ) -> None:
     """The plan, on stdout only as JSON: there `deleted` is null where nothing was tried."""
+    from dataclasses import replace
+
     from alchemy.cli import doomed
     from alchemy.cli.pages import show_json
+    from alchemy.model.decisions import foreseen
 
     if not json_:
         if not doomed.show(plans, what, reasons=True):
             doomed.say(f"{path}: nothing was left behind")
         return
-    steps = [step for plan in plans for step in plan.to_json()["deletions"]]
+    shown = [replace(plan, waves=(foreseen(plan),)) for plan in plans]
+    steps = [step for plan in shown for step in plan.to_json()["deletions"]]
     kept = [address for plan in plans for address in plan.kept]
     show_json({"format": 1, "scope": str(path), "deletions": steps, "kept": kept, "deleted": done})
 
