@@ -172,6 +172,31 @@ def test_what_could_be_read_of_it_comes_back_with_undo(place: Place) -> None:
     assert "b" in ids(place), "the records behind the damaged one say so"
 
 
+def test_the_runs_of_a_bucket_are_found_whichever_record_cannot_be_read(tmp_path: Path) -> None:
+    """It stays there for ever, below what takes its place: the log and `undo` have to see past it."""
+    objects = MemoryObjects()
+    place = InObjects(tmp_path, objects)
+    for id in ("a", "b", "c", "d"):
+        journal = place.open()
+        write(journal, Put(row(id)))
+        place.end(journal)
+
+    def runs() -> list[list[int]]:
+        store = place.store()
+        return [[record.seq for record in store.read_epoch(PATH, epoch)] for epoch in store.epochs(PATH)]
+
+    whole = runs()
+    assert [len(run) for run in whole] == [3, 3, 3, 3]
+    for seq in range(1, 12):
+        key = f"{PATH}/journal/{seq:016d}.json"
+        found = objects.get(key)
+        assert found is not None
+        etag = objects.replace(key, b"#" + found.body, found.etag)
+        without = [[other for other in run if other != seq] for run in whole]
+        assert runs() == [run if run and run[0] in {first[0] for first in whole} else [] for run in without], seq
+        objects.replace(key, found.body, etag)
+
+
 def test_who_still_writes_into_the_damaged_one_changes_nothing(place: Place) -> None:
     zombie = place.open()
     write(zombie, Put(row("late")))

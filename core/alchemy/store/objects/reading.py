@@ -102,13 +102,14 @@ class RunIndex:
             self._known[record.seq] = record
 
     def _first(self, seqs: Sequence[int], epoch: int) -> int:
-        """Where in `seqs` the first record of `epoch`, or of a later one, stands."""
+        """Where in `seqs` the first record of `epoch`, or of a later one, stands; or one before it that is damaged."""
         low, high = 0, len(seqs)
         while low < high:
-            middle = (low + high) // 2
-            record = self._record(seqs[middle])
-            if record is not None and record.epoch < epoch:
-                low = middle + 1
+            at = middle = (low + high) // 2
+            while at < high and (record := self._record(seqs[at])) is None:
+                at += 1  # it says nothing, and stays there for ever: the one behind it does
+            if at < high and record is not None and record.epoch < epoch:
+                low = at + 1
             else:
                 high = middle
         return low
