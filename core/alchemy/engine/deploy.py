@@ -200,7 +200,10 @@ class Deployment:
         for name, value in wanted.items():
             resolved = resolved_at(name, value, resource._fields[name].secret)
             if name == "name" and is_sealed(resolved.stored):
-                raise UsageError(f"{resource.address}: a name cannot be a secret", hint="it is shown everywhere")
+                raise UsageError(
+                    f"{resource.address}: its name is a secret, or holds the value of one",
+                    hint="a name is shown everywhere: choose another, or another value for the secret",
+                )
             resource.__dict__[name] = resolved.live
             stored[name] = resolved.stored
             sources |= resolved.sources

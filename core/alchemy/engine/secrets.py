@@ -71,8 +71,10 @@ class Secrets:
         Whoever reads or destroys may do without: values that cannot be opened are locked, until something needs them.
         """
         app, up = path.app, self.phase == "up"
-        sealed = any(has_sealed(row.to_json()) for row in fold.resources.values())
-        if app in self._rings or not (up or sealed):
+        if app in self._rings:
+            return
+        sealed = any(has_sealed(row.props) or has_sealed(row.outputs) for row in fold.resources.values())
+        if not (up or sealed):
             return
         if self.password(app) is None:
             if up and sealed:
