@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,14 @@ import pytest
 
 from alchemy import Refused, ResourceFailed, RunFailed, Scope, alchemy
 from alchemy.engine.agreement import Agreement
+from alchemy.engine.session import Run, recorded_runs
 from alchemy.model.moves import moves
+from alchemy.model.paths import ScopePath
 from alchemy.model.plans import SavedPlan
+from alchemy.model.records import Put
+from alchemy.model.values import ScopeKind
 from alchemy.operations.planning import make_plan
+from alchemy.store.ledger import Ledger
 from tests.scenarios.world import CLOUD, PROD, Body, Broken, Cloud, Named, Solid, Thing, World, nothing
 
 
@@ -278,11 +286,79 @@ def test_what_uses_an_updated_resource_says_that_it_may_follow(world: World, clo
     world.deploy(body(1))
     plan = save(world, program, body(2))
     reasons = {c.address.rpartition("/")[2]: (c.action, c.reason) for scope in plan.scopes for c in scope.changes}
-    assert reasons["user"] == ("keep", "nothing changed, unless what it uses changes: uses")
+    assert reasons["user"] == ("keep", "nothing changed; updated if what it uses gives another value: uses")
     assert reasons["third"] == ("keep", "nothing changed")
     cloud.log.clear()
     deploy(world, body(2), plan)
     assert cloud.calls() == ["update base", "update user"]
+
+
+def test_what_cannot_be_updated_is_replaced_with_what_it_uses_as_the_plan_says(
+    world: World, cloud: Cloud, program: Path
+) -> None:
+    def body(size: int) -> Body[None]:
+        async def declared(app: Scope) -> None:
+            base = Thing("base", size=size)
+            Solid("user", uses=base.area)
+
+        return declared
+
+    world.deploy(body(1))
+    plan = save(world, program, body(2))
+    (change,) = [c for scope in plan.scopes for c in scope.changes if c.address.endswith("user")]
+    assert (change.action, change.follows) == ("keep", "replace")
+    assert change.reason == "nothing changed; replaced if what it uses gives another value: uses"
+    cloud.log.clear()
+    deploy(world, body(2), plan)
+    assert cloud.calls() == ["update base", "create user", "delete user"]
+
+
+def test_what_was_to_be_looked_up_may_be_made_again(world: World, cloud: Cloud, program: Path) -> None:
+    """After a restore nobody knows what is there: the plan says so, and the deploy looks."""
+    world.deploy(things(there=1, lost=1))
+
+    async def doubt() -> None:
+        ledger = await Ledger.open(world.store, ScopePath.parse(PROD), ScopeKind.STAGE, purpose="restore", timeout=1.0)
+        ledger.record([Put(replace(row, verify=True)) for row in ledger.fold.resources.values()])
+        ledger.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(doubt())
+    cloud.objects = {name: made for name, made in cloud.objects.items() if made["id"] != "lost"}
+    plan = save(world, program, things(there=1, lost=1))
+    assert [(c.action, c.verify) for scope in plan.scopes for c in scope.changes] == [("keep", True)] * 2
+    cloud.log.clear()
+    deploy(world, things(there=1, lost=1), plan)
+    assert cloud.calls() == ["create lost"]
+
+
+def test_two_stages_of_one_program_are_one_plan(world: World, cloud: Cloud, program: Path) -> None:
+    def main(size: int) -> Callable[[], Awaitable[None]]:
+        async def opened() -> None:
+            async with alchemy("my-app", stage="prod"):
+                Thing("shared", size=size)
+                async with alchemy("my-app", stage="dev"):
+                    Thing("shared", size=1)
+
+        return opened
+
+    def saved(size: int) -> SavedPlan:
+        runs: list[Run] = []
+        token = recorded_runs.set(runs)
+        try:
+            world.run(main(size), phase="plan")
+        finally:
+            recorded_runs.reset(token)
+        return make_plan(runs, program, stage="", adopt=False)
+
+    plan = saved(1)
+    assert [scope.path for scope in plan.scopes] == ["my-app/prod", "my-app/dev"]
+    world.run(main(1), agreed=Agreement(plan))
+    changed = saved(2)
+    world.run(main(1), agreed=Agreement(saved(1)))
+    with pytest.raises(RunFailed):
+        world.run(main(3), agreed=Agreement(changed))
+    world.run(main(2), agreed=Agreement(saved(2)))
+    assert cloud.calls() == ["create shared", "create shared", "update shared"]
 
 
 # -- adoption ---------------------------------------------------------------------------------------------------------
@@ -296,7 +372,7 @@ def test_a_plan_with_adopt_shows_what_would_be_taken_over(world: World, cloud: C
     cloud.objects["precious"] = {"id": "db", "uid": "uid-before", "size": 1, "region": "eu"}
     (change,) = world.planned(adopting, adopt=True)
     assert (str(change.action), change.found) == ("adopt", True)
-    assert change.reason == "precious exists: taken over and updated"
+    assert change.reason == "precious exists (uid uid-before): taken over and updated"
     assert ("size", 3) in [(d.path, d.after) for d in change.diff]
     assert cloud.calls() == []
     assert not world.state.exists()

@@ -84,7 +84,7 @@ class Agreement:
             if planned is not None and not planned.blocked and planned.action == step.action:
                 continue
             change = self._changes.get(step.address)
-            if step.row.former and change is not None and change.action == Action.REPLACE:
+            if step.row.former and change is not None and Action.REPLACE in (change.action, change.follows):
                 continue
             self._refuse(f"{step.address} is not in the plan: {step.action} ({step.reason})")
 
@@ -121,6 +121,8 @@ def _decisions(planned: PlannedChange) -> frozenset[str]:
     also: frozenset[str] = frozenset()
     if planned.open:  # a value that became known can be the one that is there
         also = _SAME
+    if planned.follows:
+        also = also | {planned.follows}
     if planned.verify:  # nobody had looked
         also = also | {"create", "adopt", "update", "keep"}
     return also | {action}

@@ -5,6 +5,7 @@ Neighbours: `deploy` asks for it while planning, `apply` does the same things fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import Action, Desired, ResourceState, Status
 from alchemy.settings import Options
 
+_ID = 8  # characters: shorter texts are words
 _TRIES = 1  # after the first: a plan waits for nobody
 
 
@@ -34,10 +36,11 @@ async def foresee(run: Run, change: Change, resource: Resource, options: Options
     elif change.action is Action.REPLACE and change.before is not None:
         loss = await find_loss(run, change, change.before, resource, options)
         change = replace(change, loses=loss.text if loss else "")
-    elif change.action is Action.KEEP and wish.assumed and not unverified(change.before):
-        change = replace(
-            change, reason=f"{change.reason}, unless what it uses changes: {', '.join(sorted(wish.assumed))}"
-        )
+    elif change.follows and not unverified(change.before):
+        then = "replaced" if change.follows == Action.REPLACE else "updated"
+        names = ", ".join(sorted(wish.assumed))
+        unless = f"{change.reason}; {then} if what it uses gives another value: {names}"
+        change = replace(change, reason=unless if then == "replaced" or change.action is Action.KEEP else change.reason)
     if change.action is Action.UPDATE or wish.assumed or unverified(change.before):
         run.session.terms.changing.add(change.address)
     return change
@@ -68,12 +71,20 @@ async def _look(run: Run, change: Change, wish: Desired, resource: Resource, opt
         return replace(change, reason=text)
     if found is None:
         return replace(change, action=Action.CREATE, found=False, reason=f"no such object to adopt: {name}")
-    return _taken_over(change, wish, resource, name)
-
-
-def _taken_over(change: Change, wish: Desired, resource: Resource, name: str) -> Change:
     then = "taken over and updated" if wish.updatable else "taken over as it is"
-    return replace(change, found=True, reason=f"{name} exists: {then}", diff=change.diff if wish.updatable else ())
+    reason = f"{name} exists{_which(resource, found, name)}: {then}"
+    return replace(change, found=True, reason=reason, diff=change.diff if wish.updatable else ())
+
+
+def _which(resource: Resource, found: Any, name: str) -> str:
+    """Its id, as far as a text that it puts out is one."""
+    given = found if isinstance(found, Mapping) else {}
+    for field, declared in resource._fields.items():
+        value = given.get(field)
+        telling = declared.is_output and not declared.secret and not declared.volatile
+        if telling and isinstance(value, str) and len(value) >= _ID and value != name:
+            return f" ({field} {safe_text(value, 40)})"
+    return ""
 
 
 def _as_adopted(wish: Desired, name: str) -> ResourceState:

@@ -43,6 +43,14 @@ class Change:
     found: bool | None = None  # adopting, in a plan: whether it is there; None where nobody could look
     loses: str = ""  # in a plan: which consent a replacement needs, and why
 
+    @property
+    def follows(self) -> str:
+        """In a plan: what becomes of it when an update before it gives other outputs. `update`, `replace` or empty."""
+        wish = self.desired
+        if wish is None or not wish.assumed or self.action not in (Action.KEEP, Action.UPDATE):
+            return ""
+        return str(Action.UPDATE if wish.updatable and not wish.assumed & wish.fixed else Action.REPLACE)
+
 
 def unverified(row: ResourceState | None) -> bool:
     """Restored, migrated or rebuilt, and not looked up since: whether its object is there is not known."""

@@ -88,6 +88,7 @@ def _essence(change: PlannedChange) -> tuple[object, ...]:
         change.open,
         change.found,
         change.loses,
+        change.follows,
         change.resume,
         change.verify,
     )

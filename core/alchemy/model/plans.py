@@ -6,9 +6,9 @@ It holds no live secret: sealed values stand for themselves by their keyed hash,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -28,7 +28,6 @@ LARGEST = 64 << 20  # bytes; a thousand resources with long props are two megaby
 _FRAME = {"type", "format", "checksum", "fingerprint", "plan"}
 _MARK = 16  # hex digits that tell one row from another
 _PASSING = frozenset(["run", "updated_at"])  # of a row: says who wrote it, not what it is
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +44,7 @@ class PlannedChange:
     verify: bool = False  # the deploy looks first whether it is there
     found: bool | None = None
     loses: str = ""
+    follows: str = ""
     diff: tuple[Difference, ...] = ()
 
     @classmethod
@@ -62,6 +62,7 @@ class PlannedChange:
             verify=unverified(change.before),
             found=change.found,
             loses=change.loses,
+            follows=change.follows,
             diff=change.diff,
         )
 
@@ -128,10 +129,9 @@ class SavedPlan:
         return digest(
             [
                 FORMAT,
-                [[scope.path, scope.account or scope.target] for scope in self.scopes],
-                [[scope.path, scope.serial, scope.lineage] for scope in self.scopes],
+                [[s.path, s.account or s.target, s.serial, s.lineage] for s in self.scopes],
                 [
-                    [c.address, c.kind, c.action, c.wish, list(c.open), c.found, c.loses]
+                    [c.address, c.kind, c.action, c.wish, list(c.open), c.found, c.loses, c.follows]
                     for scope in self.scopes
                     for c in scope.changes
                 ],
@@ -235,21 +235,16 @@ def _to_json(value: Any) -> Json:
     return [_to_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "bool | None": (bool, type(None)),
-    "tuple[str, ...]": (list,),
-}
+_TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "tuple[str, ...]": (list,)}
+_TYPES |= {"bool | None": (bool, type(None))}
 
 
-def _read(cls: type[T], data: Json, **parts: Any) -> T:
+def _read(cls: Any, data: Json, **parts: Any) -> Any:
     """`data` as `cls`, every field of its type; `parts` are read already."""
     if type(data) is not dict:
         raise ValueError(f"a {cls.__name__} is no object")
     values = dict(parts)
-    known = {each.name: str(each.type) for each in fields(cls)}  # type: ignore[arg-type]
+    known = {each.name: str(each.type) for each in fields(cls)}
     if data.keys() != known.keys():
         raise ValueError(f"{cls.__name__} has other fields")
     for name in known.keys() - parts.keys():
@@ -277,10 +272,11 @@ def _items(data: Json, name: str) -> list[Any]:
 
 
 def _saved(data: Json) -> SavedPlan:
-    return _read(SavedPlan, data, scopes=tuple(_scope(each) for each in _items(data, "scopes")))
+    found: SavedPlan = _read(SavedPlan, data, scopes=tuple(_scope(each) for each in _items(data, "scopes")))
+    return found
 
 
-def _scope(data: Json) -> PlannedScope:
+def _scope(data: Json) -> Any:
     rows = []
     for row in _items(data, "rows"):
         address, generation, mark = row
@@ -296,5 +292,5 @@ def _scope(data: Json) -> PlannedScope:
     )
 
 
-def _change(data: Json) -> PlannedChange:
+def _change(data: Json) -> Any:
     return _read(PlannedChange, data, diff=tuple(_read(Difference, each) for each in _items(data, "diff")))
