@@ -321,6 +321,38 @@ def test_an_interruption_between_two_steps_ends_it_and_the_draft_goes_on(world: 
     assert cloud.ids() == []
 
 
+def test_who_is_asked_and_does_not_answer_holds_up_no_interruption(world: World, cloud: Cloud) -> None:
+    world.deploy(chain)
+
+    async def gate(step: DecidedStep, failed: str) -> Choice | None:
+        from alchemy.engine.session import open_sessions
+
+        if step.step.row.id == "api":
+            (session,) = open_sessions()
+            session.calls.stopping.set()
+            await asyncio.Event().wait()
+        return D
+
+    with pytest.raises(Interrupted):
+        live(world, planned(world), ALL, gate=gate)
+    assert cloud.ids() == ["api", "db"]
+    assert world.fold().last_release["outcome"] == "interrupted"
+
+
+def test_a_gate_that_breaks_ends_the_run_between_two_steps_and_gives_the_lock_back(world: World, cloud: Cloud) -> None:
+    world.deploy(chain)
+
+    async def gate(step: DecidedStep, failed: str) -> Choice | None:
+        if step.step.row.id == "api":
+            raise ValueError("a defect of whoever asks")
+        return D
+
+    with pytest.raises(ValueError, match="a defect"):
+        live(world, planned(world), ALL, gate=gate)
+    assert cloud.ids() == ["api", "db"]
+    assert world.fold().released
+
+
 # -- a plan that changed ----------------------------------------------------------------------------------------
 
 

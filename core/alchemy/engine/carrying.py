@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from alchemy.engine.calls import Stopped, describe, hint_of
 from alchemy.engine.deletion import Blocked, delete_row, forget_row
@@ -53,7 +54,7 @@ class Gate(Protocol):
     DESTROY is to go on as planned (or to try again), KEEP, SKIP and FORGET decide otherwise, None ends the run here.
     """
 
-    async def __call__(self, step: DecidedStep, failed: str) -> Choice | None: ...
+    def __call__(self, step: DecidedStep, failed: str) -> Coroutine[Any, Any, Choice | None]: ...
 
 
 async def carry_out(
@@ -126,7 +127,7 @@ class _Carrying:
             return
         failed = ""
         while True:
-            answer = await self.gate(step, failed)
+            answer = await self._ask(self.gate, step, failed)
             if self.run.session.calls.stopping.is_set():
                 return
             if answer is None:
@@ -141,6 +142,17 @@ class _Carrying:
             failed = await self._act(step, _ACTS[step.fate] if as_planned else answer, again=bool(failed))
             if not failed or self.report.stopped:
                 return
+
+    async def _ask(self, gate: Gate, step: DecidedStep, failed: str) -> Choice | None:
+        """The answer; None as soon as the run is interrupted: whoever is asked may think for long."""
+        asking = asyncio.ensure_future(gate(step, failed))
+        stopping = asyncio.ensure_future(self.run.session.calls.stopping.wait())
+        try:
+            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            asking.cancel()
+            stopping.cancel()
 
     def _take_back(self, step: DecidedStep) -> None:
         """A step that failed is tried again, or decided otherwise: it is no failure of the run any more."""
