@@ -140,10 +140,24 @@ def test_nobody_prints_outside_the_command_line() -> None:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
-    declared = {requirement.split(">")[0].split("=")[0] for requirement in PROJECT["project"]["dependencies"]}
+    project = PROJECT["project"]
+    wanted = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    declared = {requirement.split(">")[0].split("=")[0] for requirement in wanted}
     tops = {name.split(".")[0] for path in shipped() for _, name in imports(path)}
     distributions = packages_distributions()
-    foreign = tops - set(sys.stdlib_module_names) - {"alchemy", "alchemy_tui"}
+    foreign = tops - set(sys.stdlib_module_names) - {"alchemy", "alchemy_tui", "opentelemetry"}
     used = {distribution.lower().replace("_", "-") for top in foreign for distribution in distributions.get(top, [top])}
+    used |= {each for each in declared if each.startswith("opentelemetry-")}  # one package of many distributions
     assert used - declared == set()
     assert declared - used == set()
+
+
+def test_what_is_optional_is_imported_in_one_place_each() -> None:
+    homes = {"pytest": "core/alchemy/testing/pytest_plugin.py", "opentelemetry": "core/alchemy/telemetry.py"}
+    where = {
+        (top, short(path)) for path in shipped() for _, name in imports(path) if (top := name.split(".")[0]) in homes
+    }
+    assert where == set(homes.items())

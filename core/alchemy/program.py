@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from alchemy import wiring
+from alchemy import telemetry, wiring
 from alchemy.engine import kinds
 from alchemy.engine.agreement import Terms
 from alchemy.engine.blocks import Function, Opening, nested
@@ -168,6 +168,7 @@ def _session(state_dir: str | Path | None, phase: str, options: dict[str, Any]) 
         listener = pkgutil.resolve_name("alchemy.cli.narration:attach_to_program")(given)
     connect = wiring.connect_to_look if phase == "plan" else wiring.connect
     session = Session(store, phase, given, connect, listener, words)
+    session.listeners += telemetry.listeners()
     session.terms = Terms(consent=asked.yes, agreed=asked.agreed)
     return session, given
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alchemy import wiring
+from alchemy import telemetry, wiring
 from alchemy.engine import kinds
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report, refuse_protected
@@ -137,7 +137,9 @@ def stored_session(store: Store, options: Options, project: Project, phase: str,
     """A session over what is stored; kinds come from us, the project's modules, installed packages, the program."""
     words, _ = wiring.describe_target(store, options)
     load_kinds(project)
-    return Session(store, phase, options, wiring.connect, listener, words)
+    session = Session(store, phase, options, wiring.connect, listener, words)
+    session.listeners += telemetry.listeners()
+    return session
 
 
 def load_kinds(project: Project) -> None:
