@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from alchemy.errors import LockHeld, Refused, StateInvalid, UsageError
+from alchemy.errors import LockHeld, Refused, StateInvalid, StorageFailed, UsageError
 from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.values import ResourceState, ScopeKind
@@ -255,6 +255,16 @@ def test_our_own_state_is_not_migrated_into_itself(desk: Desk, tmp_path: Path) -
 def test_nothing_at_the_path_says_so(desk: Desk) -> None:
     with pytest.raises(UsageError, match="there is nothing at"):
         desk.prepare(desk.directory / "gone.json")
+
+
+def test_what_is_no_file_or_cannot_be_looked_at_is_said_without_waiting_for_it(desk: Desk) -> None:
+    pipe, loop = desk.directory / "pipe", desk.directory / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    with pytest.raises(UsageError, match="is a pipe, neither a file nor a directory"):
+        desk.prepare(pipe)
+    with pytest.raises(StorageFailed, match=r"cannot look at .*loop"):
+        desk.prepare(loop)
 
 
 def test_somebody_elses_lock_is_waited_for_and_then_named(desk: Desk) -> None:

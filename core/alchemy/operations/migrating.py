@@ -22,7 +22,7 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState, Target
 from alchemy.operations.imports.leftover import FLAT
 from alchemy.operations.imports.planning import Plan, make_plan, make_rows
-from alchemy.operations.imports.reading import read_source
+from alchemy.operations.imports.reading import look_at, read_source
 from alchemy.operations.imports.source import Hidden
 from alchemy.operations.imports.unsealing import Unsealer
 from alchemy.settings import Options, Project
@@ -56,6 +56,7 @@ class Migration:
 def prepare(store: Store, path: Path, into: ScopePath, options: Options, *, account: str = "") -> Migration:
     """Reads both sides and refuses what cannot be; writes nothing, takes no lock."""
     owner, kind = _owner(store, into)
+    look_at(path)
     _refuse_overlap(store, path, owner)
     plan = make_plan(read_source(path), into)
     make_rows(plan, lineage="", run="", at="", first=1, seal=lambda *_: "")  # what has no form is found out now

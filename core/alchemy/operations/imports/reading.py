@@ -5,23 +5,25 @@ Neighbours: `flat` and `typescript` are the readers, `operations.migrating` asks
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
-from alchemy.errors import UsageError
+from alchemy.errors import StorageFailed, UsageError
 from alchemy.model import strict
 from alchemy.model.text import safe_text
 from alchemy.operations.imports.flat import read_flat
 from alchemy.operations.imports.leftover import FLAT
 from alchemy.operations.imports.source import Source
 from alchemy.operations.imports.typescript import read_tree
+from alchemy.store.descent import kind_of
 from alchemy.store.files import Files
 
 
 def read_source(path: Path) -> Source:
     """What lies at `path`: a flat file, a directory with one, or a tree. UsageError when it is none of them."""
     shown = safe_text(path)
-    if not path.exists():
-        raise UsageError(f"there is nothing at {shown}", hint="name the file or directory to migrate from")
+    look_at(path)
     if path.is_file():
         return read_flat(Files().read(path), path)
     if _is_ours(path):
@@ -33,6 +35,21 @@ def read_source(path: Path) -> Source:
     if _is_flat(flat):
         return read_flat(Files().read(flat), flat)
     return read_tree(path)
+
+
+def look_at(path: Path) -> None:
+    """UsageError for what is neither a file nor a directory, StorageFailed for what cannot even be looked at."""
+    shown, hint = safe_text(path), "name the file or directory to migrate from"
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise UsageError(f"there is nothing at {shown}", hint=hint) from error
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot look at {shown}: {error.strerror}", hint="see to its place and rights, then run the command again"
+        ) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UsageError(f"{shown} is {kind_of(mode)}, neither a file nor a directory", hint=hint)
 
 
 def _is_flat(file: Path) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alchemy.errors import AlchemyError, StateInvalid, UsageError
+from alchemy.errors import AlchemyError, StateInvalid, StorageFailed, UsageError
 from alchemy.model import strict
 from alchemy.model.canonical import Json
 from alchemy.model.text import safe_text
@@ -118,8 +118,13 @@ def _files(directory: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
     count = 0
     while queue:
         here, names = queue.pop()
-        with os.scandir(here) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+        try:
+            with os.scandir(here) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:  # what is in it cannot be left out in silence
+            raise StorageFailed(
+                f"cannot list {safe_text(here)}: {error.strerror}", hint="see to its rights, then run the command again"
+            ) from error
         for entry in listed:
             path = here / entry.name
             if entry.is_symlink():
