@@ -24,6 +24,7 @@ COMMANDS = [
     ["scope", "inspect", "shop/prod"],
     ["scope", "state", "shop/prod"],
     ["scope", "state", "shop/prod", "--json"],
+    ["scope", "export", "shop/prod"],
     ["scope", "locks"],
     ["scope", "list-locks"],
     ["scope", "logs", "shop/prod"],

@@ -91,7 +91,7 @@ def _bring_object(
         return await take(given.store, plan, options, project=project)
 
     plan = asyncio.run(look())
-    if not (given.quiet or json_):
+    if surgery.shows(given, json_=json_, asks=not (dry_run or yes)):
         surgery.tell_row(given, "import", "good", plan.row)
         surgery.tell(given, "nothing in the cloud changes; `alchemy plan` shows what a deploy would change of it")
     written: Written | None = None
@@ -114,7 +114,7 @@ def _bring_file(
     from alchemy.operations.surgery.importing import bring_in, plan_import
 
     plan = plan_import(given.store, load(file), ScopePath.parse(into))
-    if not (given.quiet or json_):
+    if surgery.shows(given, json_=json_, asks=not (dry_run or yes)):
         _show_file(given, plan)
     written: Written | None = None
     if not dry_run:

@@ -26,6 +26,7 @@ def export(given: Given, scope: str, out: str | None) -> None:
 
     from alchemy.cli.terminal import counted
     from alchemy.errors import UsageError
+    from alchemy.model.text import safe_text
     from alchemy.operations.surgery.exporting import export as take_out
     from alchemy.operations.surgery.exporting import save
 
@@ -39,4 +40,5 @@ def export(given: Given, scope: str, out: str | None) -> None:
         return
     save(json.dumps(found.to_json(), indent=2).encode() + b"\n", Path(out))
     if not given.quiet:
-        sys.stderr.write(f"{counted(len(found.rows), 'row')} of {scope} in {out}; the state is left as it is\n")
+        where = f"{safe_text(scope, 300)} in {safe_text(out, 300)}"
+        sys.stderr.write(f"{counted(len(found.rows), 'row')} of {where}; the state is left as it is\n")

@@ -37,7 +37,7 @@ def mv(given: Given, before: str, now: str, dry_run: bool, yes: bool, json_: boo
     from alchemy.operations.surgery.moving import move, plan_move
 
     plan = plan_move(given.store, before, now)
-    if not (given.quiet or json_):
+    if surgery.shows(given, json_=json_, asks=not (dry_run or yes)):
         _show(given, plan)
     written: Written | None = None
     if not dry_run:

@@ -36,7 +36,7 @@ def rm(given: Given, addresses: tuple[str, ...], former: bool, dry_run: bool, ye
     from alchemy.operations.surgery.forgetting import forget, plan_forget
 
     plan = plan_forget(given.store, addresses, former=former)
-    if not (given.quiet or json_):
+    if surgery.shows(given, json_=json_, asks=not (dry_run or yes)):
         _show(given, plan)
     written: Written | None = None
     if not dry_run:

@@ -10,12 +10,18 @@ from alchemy.cli.terminal import signs
 from alchemy.cli.tones import coloured, joined, line
 from alchemy.cli.wording import row as row_line
 from alchemy.cli.wording import short_kind
+from alchemy.model.text import safe_text
 
 if TYPE_CHECKING:
     from alchemy.model.values import ResourceState
     from alchemy.operations.surgery.record import Written
 
 PASSWORD = "ALCHEMY_PASSWORD"
+
+
+def shows(given: Given, *, json_: bool, asks: bool) -> bool:
+    """What will be done is shown before it is asked about; a document alone says it otherwise."""
+    return not given.quiet and (asks or not json_)
 
 
 def tell_row(given: Given, verb: str, tone: str, row: ResourceState, *facts: str) -> None:
@@ -43,7 +49,7 @@ def agree(given: Given, subject: str, what: str, *, yes: bool) -> None:
 def ended(given: Given, said: str, written: Written) -> None:
     if given.quiet:
         return
-    sys.stderr.write(f"{said} in {written.run}\n")
+    sys.stderr.write(f"{safe_text(said)} in {written.run}\n")
     if written.before:
         sys.stderr.write(f"  alchemy scope restore {written.scope} --backup {written.before}  takes it back\n")
 
