@@ -213,6 +213,24 @@ def test_a_stage_of_another_account_is_refused(desk: Desk) -> None:
         desk.prepare(desk.flat(), "shop/prod/more", account="c" * 32)
 
 
+def test_a_run_that_came_in_between_has_its_account_kept(desk: Desk) -> None:
+    topics = {"resources": {"x": {"kind": "acme:Topic"}}}
+    there = desk.prepare(desk.flat(), "shop/prod/more", account="c" * 32)
+    nowhere = desk.prepare(desk.flat(topics, "topics.json"), "shop/prod/topics")
+
+    async def write(migration: migrating.Migration) -> None:
+        await migrating.migrate(desk.store, migration, Options(), source_password=None, password=None)
+
+    asyncio.run(write(desk.prepare(desk.flat(name="first.json"), account="a" * 32)))
+    with pytest.raises(Refused, match="is deployed to"):
+        asyncio.run(write(there))
+    asyncio.run(write(nowhere))
+    target = desk.fold().target
+    assert target is not None
+    assert target.account == "a" * 32
+    assert "shop/prod/topics/x" in desk.fold().resources
+
+
 # -- what is refused ------------------------------------------------------------------------------------------------
 
 

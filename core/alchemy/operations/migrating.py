@@ -146,12 +146,16 @@ def _target(store: Store, plan: Plan, fold: Fold, options: Options, account: str
     else:
         url = options.api_base_url or wiring.CLOUDFLARE
         target = Target(account=known[0], name="Cloudflare", base_url=url)
-    if fold.target is not None and fold.target.account != target.account:
+    _refuse_target(fold, target)
+    return fold.target or target, []
+
+
+def _refuse_target(fold: Fold, target: Target | None) -> None:
+    if fold.target is not None and target is not None and fold.target.account != target.account:
         raise Refused(
             f"{fold.path} is deployed to {fold.target}, and the objects are in {target}",
             hint="migrate into another stage",
         )
-    return fold.target or target, []
 
 
 def know_kinds(project: Project) -> list[str]:
@@ -220,6 +224,7 @@ async def migrate(
     try:
         if not migration.before:
             _refuse_rows(plan, ledger.fold)  # again, now that nobody else writes
+            _refuse_target(ledger.fold, migration.target)
             rows = _rows(migration, ledger.fold, ledger.run, store.clock.now(), ring, opened)
             ledger.backup("before a migration")
             await ledger.intend([*_scope_ops(migration, ledger.fold, ledger.run, store.clock.now()), *map(Put, rows)])
@@ -276,7 +281,7 @@ def _scope_ops(migration: Migration, fold: Fold, run: str, at: str) -> list[Op]:
             extra[_MARK] = mark
         if plan.scopes.get(path) is not None:
             extra["origin"] = {"tool": source.tool, "data": plan.scopes[path]}
-        target = migration.target if path == str(migration.owner) else made.target
+        target = made.target or (migration.target if path == str(migration.owner) else None)
         changed = replace(made, extra=extra, target=target)
         if changed != row:
             ops.append(Put(replace(changed, updated_at=at)))
