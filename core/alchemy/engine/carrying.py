@@ -135,7 +135,7 @@ class _Carrying:
                 return
             if failed:
                 self._take_back(step)
-            if answer is Choice.SKIP:
+            if answer is Choice.SKIP or (answer is Choice.KEEP and step.step.row.former):  # its successor has the mark
                 self._skip(step, "skipped")
                 return
             as_planned = answer is Choice.DESTROY
