@@ -280,7 +280,9 @@ def test_a_mark_means_its_bucket_however_that_was_spelled() -> None:
 
 
 def test_an_application_that_is_there_already_is_not_joined(places: Places) -> None:
-    write(places.bucket(), PROD, Put(rows.row("shop/prod/other", seq=1)))
+    bucket = places.bucket()
+    bucket.meant = True  # else a run would be refused already
+    write(bucket, PROD, Put(rows.row("shop/prod/other", seq=1)))
     with pytest.raises(Refused, match="holds an application shop already"):
         places.move()
     refuse_moved(places.files())

@@ -62,6 +62,7 @@ TABLE = """\
 [tool.alchemy]
 app = "{app}"
 program = "alchemy_run.py"
+# state_store = "r2"  # the bucket of the R2_* variables, nowhere else; "file": .alchemy, whatever is set
 """
 
 

@@ -71,12 +71,16 @@ class Given:
     def store(self) -> Store:
         """Where the state is: the directory that was named, the bucket of the environment, the project's directory."""
         from alchemy.operations.imports.leftover import flat_state_line
+        from alchemy.store import elsewhere
         from alchemy.store.place import find_store
 
         leftover = "" if self.quiet else flat_state_line(self.root)
         if leftover:
             sys.stderr.write(f"note: {leftover}\n")
-        return find_store(self.project, self.state_dir)
+        store = find_store(self.project, self.state_dir)
+        for found in () if self.quiet else elsewhere.notes(store):
+            sys.stderr.write(f"note: {found.said}\n  next: {found.ways}\n")
+        return store
 
     def options(self, **more: Any) -> Options:
         """For what acts on stored scopes without a program."""

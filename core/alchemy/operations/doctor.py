@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from alchemy.errors import AlchemyError, CloudError
 from alchemy.model.text import safe_text
-from alchemy.operations.footing import Examined, examine_directory
+from alchemy.operations.footing import AREA, Examined, examine_directory
 from alchemy.settings import Options, Project, base_options
+from alchemy.store import elsewhere
 from alchemy.store.objects.settings import KEY_ID, SECRET, bucket_settings
+from alchemy.store.place import choose_store
 
 if TYPE_CHECKING:
     from alchemy.cloudflare.client import Api
@@ -39,11 +41,21 @@ _UNSUPPORTED = 'use R2 or another S3 that keeps If-None-Match and If-Match, or l
 def examine(project: Project, given: Path | None = None) -> Iterator[Examined]:
     """Line by line, as each is known. `given`: the directory that the command line names; then no bucket is used."""
     yield from examine_directory(project.state_dir(given))
+    yield from _one_place(project, given)
     remote = False
     for one in _bucket(project, given):
         remote |= one.name != SETTINGS
         yield one
     yield from _cloud(project, remote=remote)
+
+
+def _one_place(project: Project, given: Path | None) -> Iterator[Examined]:
+    """A line for each application whose state is not where a run would look."""
+    try:
+        for found in elsewhere.notes(choose_store(project, given)):
+            yield Examined(AREA, "one place", False, found.said, found.ways)
+    except AlchemyError:  # the settings of a bucket are wrong: told among them
+        return
 
 
 def _bucket(project: Project, given: Path | None) -> Iterator[Examined]:

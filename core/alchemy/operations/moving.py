@@ -17,6 +17,7 @@ from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
 from alchemy.settings import Options
 from alchemy.store import moving as copies
+from alchemy.store.elsewhere import forget_bucket
 from alchemy.store.files import Files
 from alchemy.store.keyring import KEYS
 from alchemy.store.ledger import Ledger, make_holder
@@ -129,6 +130,7 @@ async def move_state(
     move: Move, options: Options, *, waiting: Callable[[str], None] | None = None, told: Callable[[str], None]
 ) -> None:
     """Does it, or what is left of it. `told` hears each scope that was copied."""
+    move.source.meant = move.target.meant = True  # that both have something is what is being changed
     move.source.prepare()
     move.target.prepare()
     if not move.decided:
@@ -271,6 +273,7 @@ async def _finish(move: Move, options: Options) -> None:
     for app in move.apps:
         if target.read(f"{app}/{ARRIVING}") is None:
             continue
+        forget_bucket(move.target, app)
         target.remove(f"{app}/{ARRIVING}")
         for owner in (owner for owner in move.owners if owner.split("/")[0] == app):
             path, kind = ScopePath.parse(owner), move.target.read_fold(owner).kind

@@ -21,7 +21,7 @@ from alchemy.model.records import Op, Put, Reserve
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
 from alchemy.settings import Options, Project
 from alchemy.store import identity
-from alchemy.store.admission import refuse_beginning
+from alchemy.store.admission import refuse_run
 from alchemy.store.backups import write_backup
 from alchemy.store.beginnings import Salvaged
 from alchemy.store.ledger import Ledger, make_holder
@@ -113,7 +113,7 @@ async def rebuild(
                 f"{owner} changed meanwhile: somebody wrote to it, or mended it",
                 hint=f"`alchemy scope rebuild {owner} --dry-run` shows what a rebuild would do now",
             )
-        refuse_beginning(store, owner, salvaged.fold)
+        refuse_run(store, owner, salvaged.fold)
         last = max((row.seq for row, _ in plan.rows), default=0)
         beginning = salvaged.beginning(list(_ops(plan, salvaged.fold)))
         beginning = replace(beginning, next_seq=max(beginning.next_seq, last + 1))

@@ -20,7 +20,7 @@ from alchemy.operations.backups import assure
 from alchemy.operations.destroying import owners_in
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options
-from alchemy.store.admission import refuse_beginning
+from alchemy.store.admission import refuse_run
 from alchemy.store.backups import write_backup
 from alchemy.store.beginnings import Salvaged
 from alchemy.store.ledger import Ledger, make_holder
@@ -180,7 +180,7 @@ async def _begin_anew(store: Store, plan: ResetPlan, options: Options, held: tup
         salvaged: Salvaged = store.salvage(owner)
         fold = salvaged.fold
         _refuse_other(plan, _of(fold, plan.path, owner, plan.kind))
-        refuse_beginning(store, owner, fold)
+        refuse_run(store, owner, fold)
         beginning = salvaged.beginning([Reserve(fold.hold)] if fold.hold is not None else [])
         if lease is not None:
             lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))

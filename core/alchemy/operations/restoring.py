@@ -24,7 +24,7 @@ from alchemy.operations.backups import Subject, find_subject, hold_against, load
 from alchemy.operations.shapes import RestoreReport
 from alchemy.operations.undoing import PURPOSE, undoes
 from alchemy.store import identity
-from alchemy.store.admission import refuse_beginning
+from alchemy.store.admission import refuse_run
 from alchemy.store.backups import problem_of, write_backup
 from alchemy.store.beginnings import Beginning
 from alchemy.store.ledger import Ledger, make_holder
@@ -233,7 +233,7 @@ class _Restore:
                     hint="run the same command again to see what a restore would do now",
                 )
             self.look(now, damage)
-            refuse_beginning(store, owner, now)
+            refuse_run(store, owner, now)
             beginning = self._beginning(now)
             if lease is not None:
                 lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))

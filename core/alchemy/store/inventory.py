@@ -58,7 +58,7 @@ _FORMER = re.compile(r"former-(0|[1-9][0-9]*)\.json")
 _ASIDE = re.compile(r"journal\.damaged-[1-9][0-9]*")
 _LOCK_ENDINGS = ((".lock.holder.json", What.HOLDER), (".lock.gate", What.LOCK), (".lock.stop", What.BELONGS))
 _AT_THE_ROOT = {VIEW: What.FLAT, "moved.json": What.MOVING}
-_OF_APPLICATIONS = {"keys.json": What.KEYS, "arriving.json": What.MOVING}
+_OF_APPLICATIONS = {"keys.json": What.KEYS, "arriving.json": What.MOVING, "bucket.json": What.BELONGS}
 _IGNORED = frozenset([".DS_Store", ".gitignore", ".gitkeep"])
 
 

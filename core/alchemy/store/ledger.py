@@ -21,11 +21,11 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.records import Emit, Op, Put, Reserve
 from alchemy.model.values import Holder, ResourceState, ScopeKind, ScopeState
 from alchemy.store import identity
+from alchemy.store.admission import admit_reader, refuse_run
 from alchemy.store.afar import open_afar
 from alchemy.store.beginnings import Beginning
+from alchemy.store.elsewhere import remember
 from alchemy.store.journal import Journal
-from alchemy.store.moving import refuse_arriving
-from alchemy.store.reservations import refuse_held, refuse_held_above
 from alchemy.store.runbackups import RunBackups
 from alchemy.store.store import Lease, Store
 from alchemy.store.waiting import Waiting
@@ -57,8 +57,7 @@ class Ledger:
     @classmethod
     def read(cls, store: Store, path: ScopePath, kind: ScopeKind) -> Ledger:
         """Without lock or epoch, nothing created: for the phases `plan` and `read`."""
-        refuse_arriving(store, path)
-        return cls(store, path, kind, store.read_fold(path))
+        return cls(store, path, kind, admit_reader(store, path))
 
     @classmethod
     async def open(
@@ -122,10 +121,7 @@ class Ledger:
             return make_holder(store, path, epoch, purpose)
 
         def refuse(fold: Fold) -> None:
-            refuse_arriving(store, path)
-            if not held_by_person:
-                refuse_held(fold, clock.now())
-                refuse_held_above(store, path)
+            refuse_run(store, path, fold, by_person=held_by_person)
             if refuse_more is not None:
                 refuse_more(fold)
 
@@ -151,6 +147,7 @@ class Ledger:
         try:
             for lease in leases:
                 lease.publish(holder(journal.epoch))
+            remember(store, path)
             if kind in (ScopeKind.STAGE, ScopeKind.TEST):
                 store.ensure_application(path)
         except BaseException as error:

@@ -45,4 +45,6 @@ def _store(project: Project, given: Path | str | None, session: str) -> Store:
             from alchemy.store.objects.store import bucket_store
 
             return bucket_store(settings, directory, session)
-    return LocalStore(Layout(directory), session)
+    files = LocalStore(Layout(directory), session)
+    files.meant = bool(given) or named == "file"
+    return files

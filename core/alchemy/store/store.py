@@ -69,6 +69,7 @@ class Store(ABC):
     clock: Clock
     root: Path  # the state directory on this machine: with a bucket only for spills and the local cloud
     remote: bool = False
+    meant: bool = False  # a person named this very place: whether another one has more is nobody's business
     look_every: float = 0.5  # seconds between two looks at what others may have left for a run
     lock_timeout: float = 30.0  # seconds that are waited for a lock when nobody said how long
     retention: Retention = Retention()  # which backups stay
