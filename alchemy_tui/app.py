@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from rich.text import Text
@@ -26,17 +30,21 @@ from alchemy.operations.shapes import View
 from alchemy_tui import theme
 from alchemy_tui.action import Danger
 from alchemy_tui.present.glyphs import ASCII
+from alchemy_tui.present.notice import Trouble
 from alchemy_tui.present.run import count_words
-from alchemy_tui.present.scene import Scene, scene_of
+from alchemy_tui.present.scene import Run, Scene, scene_of
 from alchemy_tui.proposal import Proposal, Said
 from alchemy_tui.session import Session
 from alchemy_tui.store.deeds import Deeds
 from alchemy_tui.store.source import Source
 from alchemy_tui.store.store import News, Store
+from alchemy_tui.store.tally import Tally, tally
 from alchemy_tui.store.watch import Mode, Watcher
+from alchemy_tui.widgets.notice import Notice
 
 T = TypeVar("T")
 TICK = 0.12  # seconds a spinner's sign stays
+HANGING = 4.0  # seconds without an answer after which that is said
 RESTART = 2.0  # seconds
 
 
@@ -61,13 +69,17 @@ class AlchemyApp(App[None]):
         self.deeds = deeds
         self.store = Store()
         self.mode = Mode.STARTING
-        self.problem = ""  # why the last look failed
+        self._failed: tuple[str, str] | None = None  # why the last look failed, and the way out
         self._read_at = 0.0
         self._tick = 0
         self._scene: Scene | None = None
+        self._tallies: dict[Run, Tally] = {}
+        self._wanted: set[Run] = set()
+        self._asked: set[Run] = set()  # once each
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._actor = ThreadPoolExecutor(1, thread_name_prefix="actor")
-        self.watcher = Watcher(source, self._reader, self._on_view, self._on_mode, self._on_error)
+        given = (self._on_view, self._on_mode, self._on_error, self._on_well)
+        self.watcher = Watcher(source, self._reader, *given)
         for ours in theme.OURS:
             self.register_theme(ours)
         self.theme = theme.NO_COLOUR if no_colour else theme.DUSK.name
@@ -102,7 +114,6 @@ class AlchemyApp(App[None]):
     async def _on_view(self, view: View) -> None:
         before = self.store.view
         self._read_at = self.session.now()
-        self.problem = ""
         delta = self.store.apply(view)
         for news in self.store.news(before):
             self._tell(news)
@@ -115,10 +126,29 @@ class AlchemyApp(App[None]):
         self._announce()
 
     def _on_error(self, error: Exception) -> None:
-        hint = error.hint if isinstance(error, AlchemyError) else ""
-        self.problem = f"{str(error) or type(error).__name__}" + (f" ({hint})" if hint else "")
-        self.say(self.problem, title="Reading the state failed", severity="error")
+        if isinstance(error, AlchemyError):
+            self._failed = (error.message, error.hint)
+        elif isinstance(error, PermissionError) and error.filename:
+            self._failed = (f"{error.filename}: permission denied", f"chmod -R u+rwX {shlex.quote(error.filename)}")
+        else:
+            self._failed = (str(error) or type(error).__name__, "")
         self._announce()
+
+    def _on_well(self) -> None:
+        self._failed = None
+        self._announce()
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why what is shown may be old, if it may."""
+        watcher = self.watcher
+        age = max(0.0, time.time() - watcher.looked) if watcher.looked else -1.0
+        if self._failed:
+            return Trouble(*self._failed, age)
+        if watcher.waiting > HANGING:
+            hint = "it goes on as soon as there is one; what you see is as it was then" if age >= 0 else ""
+            return Trouble(f"no answer from {self.store.view.root or 'the state'}", hint, max(age, watcher.waiting))
+        return None
 
     def _announce(self) -> None:
         if self.is_running:
@@ -135,12 +165,26 @@ class AlchemyApp(App[None]):
                 glyphs=self.session.glyphs,
                 tick=self._tick,
                 problems=self.store.problems,
+                tallies=self._tallies,
+                wanted=self._wanted,
             )
         return self._scene
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs `work` in the one thread that may call the source."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    @work(group="tally", exit_on_error=False)
+    async def count_wanted(self) -> None:
+        """Counts what the runs on screen did, of those that did not say it themselves."""
+        wanted = self._wanted - self._asked
+        self._asked |= wanted
+        self._wanted.clear()
+        for owner, run in sorted(wanted):
+            with suppress(AlchemyError, OSError):  # its journal cannot be read, which its row says
+                self._tallies[owner, run] = await self.read(partial(tally, self.source, owner, run))
+        if wanted:
+            self._announce()
 
     async def act(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Carries out one change with a loop of its own: it may wait for locks and disks. One at a time."""
@@ -188,13 +232,18 @@ class AlchemyApp(App[None]):
     # -- telling --------------------------------------------------------------------------------------------------
 
     def say(self, text: str, *, title: str = "", severity: str = "information") -> None:
-        """A toast. Texts from state are common here: never markup."""
+        """Above the keys, where nothing is covered; above a dialog as a toast. Texts from state: never markup."""
+        text, title = safe_text(text, 400), safe_text(title, 120)
+        for notice in self.screen.query("#notice"):
+            if isinstance(notice, Notice):
+                notice.say(title, text, severity)
+                return
         level: SeverityLevel = "information"
         if severity == "warning":
             level = "warning"
         elif severity == "error":
             level = "error"
-        self.notify(safe_text(text, 400), title=safe_text(title, 90), severity=level, markup=False)
+        self.notify(text, title=title, severity=level, markup=False)
 
     def _tell(self, news: News) -> None:
         counts = count_words(news.counts) if news.counts or not news.text else ""

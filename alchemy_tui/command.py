@@ -39,6 +39,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
     from alchemy_tui.present.glyphs import ASCII, choose
     from alchemy_tui.session import Session
     from alchemy_tui.store.deeds import Operations
+    from alchemy_tui.store.live import Live
 
     workspace = find_workspace(state_dir.expanduser().absolute() if state_dir else None)
     root = workspace.root
@@ -53,7 +54,7 @@ def tui(scope: str, state_dir: Path | None, read_only: bool, allow_force: bool, 
         glyphs=ASCII if ascii_only else choose(sys.stdout.encoding, os.environ.get("TERM", "")),
         animate=os.environ.get("TEXTUAL_ANIMATIONS", "full") != "none",
     )
-    app = AlchemyApp(workspace, session, Operations(workspace))
+    app = AlchemyApp(Live(workspace), session, Operations(workspace))
     app.run()
     if app.return_code:
         sys.exit(app.return_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alchemy_tui.present.line import BLANK, Line, Tone, line, wrap
+from alchemy_tui.present.notice import Trouble
 from alchemy_tui.store.filter import Filter
 
 
@@ -29,6 +30,15 @@ def no_match(filter: Filter, width: int) -> list[Line]:
         BLANK,
         line(("  esc", Tone.KEY), ("  shows every row again", Tone.DIM)),
         line(("  /  ", Tone.KEY), ("  changes the filter", Tone.DIM)),
+    ]
+
+
+def unreadable(trouble: Trouble, width: int) -> list[Line]:
+    return [
+        BLANK,
+        *wrap("The state could not be read.", width, Tone.BAD, 2),
+        *wrap(trouble.why, width, Tone.TEXT, 2),
+        *([BLANK, *wrap(trouble.hint, width, Tone.KEY, 2)] if trouble.hint else []),
     ]
 
 

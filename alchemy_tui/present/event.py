@@ -41,7 +41,9 @@ _DONE = {
     "delete": "deleted",
     "forget": "forgot",
     "restore": "restored",
-    "keep": "kept",
+    "kept": "kept",
+    "unkept": "not kept",
+    "keep": "unchanged",
 }
 _DOING = {
     "create": "creating",
@@ -50,7 +52,10 @@ _DOING = {
     "replace": "replacing",
     "delete": "deleting",
     "forget": "forgetting",
+    "restore": "restoring",
+    "keep": "keeping",
 }
+_QUIET = frozenset({"keep", "kept", "unkept"})  # nothing became more or less
 VERB = 11  # cells
 _INDENT = 12  # cells: below the verb
 
@@ -108,6 +113,8 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
             sign = {"delete": glyphs.delete, "forget": glyphs.delete, "update": glyphs.update}
             tone = Tone.BAD if event.action == "delete" else Tone.BUSY if event.action == "update" else Tone.OK
             verb = _DONE.get(event.action, event.action)
+            if event.action in _QUIET:
+                return glyphs.dot, verb, Tone.DIM, line((name, Tone.STRONG)), took
             return sign.get(event.action, glyphs.create), verb, tone, line((name, Tone.STRONG)), took
         tone = Tone.BAD if event.outcome == "failed" else Tone.WARN
         sign_ = glyphs.failed if event.outcome == "failed" else glyphs.dot
@@ -119,7 +126,8 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         return glyphs.retry, f"retry {event.attempt}/{event.of}", Tone.WARN, about, right
     if isinstance(event, RunStarted):
         about = line((event.subject, Tone.STRONG), (f"  by {event.who}", Tone.DIM))
-        return glyphs.run, event.purpose, Tone.ACCENT, about, event.target
+        target = "" if event.target == "unknown" else event.target  # restore and rebuild touch no cloud
+        return glyphs.run, event.purpose, Tone.ACCENT, about, target
     if isinstance(event, RunEnded):
         tone = {"done": Tone.OK, "failed": Tone.BAD}.get(event.outcome, Tone.WARN)
         sign_ = glyphs.lock_held if event.outcome in ("unlocked", "reserved") else glyphs.failed

@@ -6,6 +6,8 @@ from alchemy.operations.shapes import Verdict
 from alchemy_tui.present import run as run_words
 from alchemy_tui.present import times
 from alchemy_tui.present.line import Line, Piece, Tone, cells, clip_left, line, pad, piece, spread
+from alchemy_tui.present.notice import Trouble
+from alchemy_tui.present.notice import badge as trouble_badge
 from alchemy_tui.present.scene import Scene
 
 _GAP = Piece("  ")
@@ -22,9 +24,12 @@ def header(
     narrow: bool = False,
     pace: float = 2.0,
     age: float = 0.0,
+    trouble: Trouble | None = None,
 ) -> Line:
     """`age`: seconds since the state was last looked at; `pace`: how often that should be."""
     badges = _badges(scene, subject, mode, read_only=read_only, pace=pace, age=age)
+    if trouble:
+        badges[0] = line(trouble_badge(scene.glyphs, trouble))
     room = width - 2
     least = min(20, room // 3)  # cells the path keeps
     kept: list[Line] = []
@@ -48,7 +53,6 @@ def _badges(scene: Scene, subject: str, mode: str, *, read_only: bool, pace: flo
         "live": (f"{glyphs.live} live", Tone.OK),
         "polling": _polling(glyphs.polling, pace, age),
         "waiting": (f"{glyphs.waiting} no state", Tone.DIM),
-        "unreadable": (f"{glyphs.corrupt} unreadable", Tone.BAD),
     }
     out = [line(modes.get(mode, (f"{glyphs.waiting} {mode}", Tone.DIM)))]
     owner = subject if subject in scene.view.active else _owner(scene, subject)

@@ -13,7 +13,7 @@ from alchemy_tui.present import times
 from alchemy_tui.present.event import relative
 from alchemy_tui.present.line import BLANK, Line, Piece, Tone, clip, line, piece, spread, wrap
 from alchemy_tui.present.scene import Scene
-from alchemy_tui.present.scope import resource_status, scope_status, short_kind
+from alchemy_tui.present.scope import held, resource_status, scope_status, short_kind
 
 LABEL = 11  # cells
 SHOWN = 10  # scopes below, by name
@@ -43,9 +43,8 @@ def _scope(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
     if node.problem:
         out += _indented(node.problem, width, Tone.BAD)
     children, resources = len(node.children), len(node.resources)
-    held = f"{node.total:,} resource{'s' * (node.total != 1)}"
     here = f"  {resources} here, {children} scope{'s' * (children != 1)} below" if children else ""
-    out.append(field("holds", line(held, (here, Tone.DIM))))
+    out.append(field("holds", line(held(scene, node), (here, Tone.DIM))))
     if node.row:
         if node.row.target:
             out.append(field("target", line(str(node.row.target))))
@@ -114,7 +113,7 @@ def _reason(node: ResourceNode) -> str:
     words = {
         Health.ORPHAN: "  stored, but the last complete deploy did not declare it",
         Health.UNFINISHED: "  a run began this and did not say how it ended; the next deploy looks it up",
-        Health.EDITED: "  the file differs from the journal",
+        Health.EDITED: "  by hand: the file differs from the journal",
     }
     return words.get(node.health, "")
 
@@ -172,8 +171,8 @@ def _scopes(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
     out = [BLANK, line(("Scopes", Tone.TITLE))]
     for child in below[:SHOWN]:
         name = piece(f"  {clip(child.path.rpartition('/')[2], max(12, width - 36))}")
-        held = piece(f"{child.total:,} resource{'s' * (child.total != 1)}  ", Tone.DIM)
-        out.append(spread((name,), (held, *_padded(scope_status(scene, child), 18)), width))
+        inside = piece(f"{held(scene, child)}  ", Tone.DIM)
+        out.append(spread((name,), (inside, *_padded(scope_status(scene, child), 18)), width))
     if len(below) > SHOWN:
         out.append(line((f"  and {len(below) - SHOWN} more", Tone.DIM)))
     return out
@@ -263,16 +262,20 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
             ),
         ]
     if isinstance(node, ScopeNode):
-        held = f"{node.total:,} resource{'s' * (node.total != 1)}"
         head = spread(
-            (*scope_status(scene, node), *line((f"  {held}", Tone.TEXT))), line((f"{node.kind} scope", Tone.DIM)), width
+            (*scope_status(scene, node), *line((f"  {held(scene, node)}", Tone.TEXT))),
+            line((f"{node.kind} scope", Tone.DIM)),
+            width,
         )
         run = scene.run_of(node.owner)
         if run and not node.problem:
             return [head, *run_words.card(scene, run, width)[:3]]
         out = [head]
         if node.problem:
-            out += wrap(node.problem, width, Tone.BAD)[:2]
+            out += wrap(node.problem, width, Tone.BAD)[:3]
+        spill = scene.spill(node.path)
+        if spill:
+            out.append(line(("a spill waits  ", Tone.WARN), (spill, Tone.KEY)))
         lock = lock_words.nearest(scene, node.path)
         out.append(
             (*line(("lock     ", Tone.DIM)), *(lock_words.summary(scene, lock) if lock else line(("free", Tone.DIM))))

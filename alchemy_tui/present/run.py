@@ -9,6 +9,7 @@ from alchemy.operations.shapes import RunSummary
 from alchemy_tui.present import times
 from alchemy_tui.present.line import BLANK, Line, Piece, Tone, cells, clip_left, line, pad, piece, spread
 from alchemy_tui.present.scene import Scene
+from alchemy_tui.store.tally import is_due
 
 _ING = {"deploy": "deploying", "destroy": "destroying", "cleanup": "cleaning", "plan": "planning", "save": "saving"}
 _SIGNS = (
@@ -23,6 +24,8 @@ _SIGNS = (
     ("blocked", "!", "blocked", Tone.WARN),
     ("skipped", "·", "skipped", Tone.WARN),
 )
+_WORDS = {"kept": "kept", "unkept": "no longer kept"}
+_UNSAID = {"keep"}  # what stayed as it was is no news
 _OUTCOMES = {"done": Tone.OK, "failed": Tone.BAD, "interrupted": Tone.WARN, "lost": Tone.BAD, "running": Tone.BUSY}
 
 
@@ -65,16 +68,42 @@ def bar(scene: Scene, done: int, total: int, width: int, tone: Tone = Tone.ACCEN
 
 
 def count_words(counts: Mapping[str, int]) -> str:
-    words = [f"{counts[key]} {word}" for key, _, word, _ in _SIGNS if counts.get(key)]
-    return ", ".join(words) or "nothing changed"
+    words = [f"{counts[key]:,} {word}" for key, _, word, _ in _SIGNS if counts.get(key)]
+    return ", ".join([*words, *(f"{number:,} {word}" for word, number in _others(counts))]) or "nothing changed"
+
+
+def _others(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """What only some runs count, by its own word: recovered, rebuilt, moved."""
+    known = {key for key, *_ in _SIGNS} | _UNSAID
+    return [(_WORDS.get(key, key), number) for key, number in counts.items() if number and key not in known]
 
 
 def count_signs(counts: Mapping[str, int]) -> Line:
+    """Empty where nothing is counted."""
     out: list[Piece] = []
     for key, sign, _, tone in _SIGNS:
         if counts.get(key):
             out += [Piece(" ")] * bool(out) + [Piece(f"{sign}{counts[key]}", tone)]
-    return tuple(out) or line(("no change", Tone.FAINT))
+    for word, number in _others(counts):
+        out += [Piece(" ")] * bool(out) + [piece(f"{number:,} {word}", Tone.BUSY)]
+    return tuple(out)
+
+
+def did(scene: Scene, summary: RunSummary) -> Line:
+    """What a run that is over did: its counts, else what its events tell; "no change" only where that is certain."""
+    counted = count_signs(summary.counts)
+    if counted:
+        return counted
+    found = scene.tally(summary)
+    if found is None:
+        known = summary.outcome == "done" and not is_due(summary)
+        return line(("no change" if known else "not counted", Tone.FAINT))
+    out = list(count_signs(found.counts))
+    if found.doubtful:
+        out += [Piece(" ")] * bool(out) + [piece(f"{found.doubtful} in doubt", Tone.WARN)]
+    if out:
+        return tuple(out)
+    return line((found.said or "nothing recorded", Tone.DIM if found.said else Tone.FAINT))
 
 
 def outcome_glyph(scene: Scene, outcome: str) -> Piece:
@@ -104,7 +133,7 @@ def summary_line(scene: Scene, summary: RunSummary, width: int, *, owner: bool =
             left.append(piece(f"  {len(run.failures)} failed", Tone.BAD))
     else:
         left.append(piece(f"{summary.outcome:<12}" if not owner or width >= 70 else "", tone))
-        left += count_signs(summary.counts) if summary.counts or summary.outcome == "done" else BLANK
+        left += did(scene, summary) if summary.outcome != "running" else BLANK
     took = scene.now - _started(summary, scene) if summary.outcome == "running" else summary.took
     who = line((f"{summary.who}  ", Tone.DIM)) if width >= 76 else BLANK
     when = line((f"{times.ago(summary.started_at, scene.now):>9}", Tone.DIM), f"{times.duration(max(0.0, took)):>7}")

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from alchemy.model.runview import RunView
 from alchemy.operations.shapes import LockView, ResourceNode, RunSummary, ScopeNode, View
 from alchemy_tui.present.glyphs import UNICODE, Glyphs
+from alchemy_tui.store.tally import Tally, is_due
+
+Run = tuple[str, str]  # owner, R-41
+RECOVER = "alchemy scope recover "
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,39 @@ class Scene:
     tick: int = 0
     problems: int = 0  # scopes and files that cannot be read
     locks: dict[str, LockView] = field(default_factory=dict)
+    tallies: dict[Run, Tally] = field(default_factory=dict)
+    wanted: set[Run] = field(default_factory=set)  # runs that were drawn and are not counted yet
+
+    def tally(self, summary: RunSummary) -> Tally | None:
+        """What the run did, where its summary does not say it: known after the next look at what is wanted."""
+        key = (summary.scope, summary.run)
+        if not is_due(summary):
+            return None
+        if key not in self.tallies:
+            self.wanted.add(key)
+        return self.tallies.get(key)
+
+    def unread(self, path: str) -> bool:
+        """A journal in `path` and below, or the one it is in, cannot be read: what it holds is unknown."""
+        node = self.view.scopes.get(path)
+        owner = node.owner if node else path
+        return any(
+            one.severity == "error"
+            and one.file == f"{one.scope}/journal"
+            and (one.scope == owner or one.scope.startswith(f"{path}/"))
+            for one in self.view.findings
+        )
+
+    def spill(self, path: str) -> str:
+        """The command that recovers what a run of `path` or below could not write; "" where none waits."""
+        return next(
+            (
+                one.way_out
+                for one in self.view.findings
+                if one.way_out.startswith(RECOVER) and (one.scope == path or one.scope.startswith(f"{path}/"))
+            ),
+            "",
+        )
 
     @property
     def spinner(self) -> str:
@@ -40,6 +77,16 @@ class Scene:
 
 
 def scene_of(
-    view: View, now: float, *, read_at: float = 0.0, glyphs: Glyphs = UNICODE, tick: int = 0, problems: int = 0
+    view: View,
+    now: float,
+    *,
+    read_at: float = 0.0,
+    glyphs: Glyphs = UNICODE,
+    tick: int = 0,
+    problems: int = 0,
+    tallies: dict[Run, Tally] | None = None,
+    wanted: set[Run] | None = None,
 ) -> Scene:
-    return Scene(view, now, read_at, glyphs, tick, problems, {lock.path: lock for lock in view.locks})
+    locks = {lock.path: lock for lock in view.locks}
+    counted = {} if tallies is None else tallies
+    return Scene(view, now, read_at, glyphs, tick, problems, locks, counted, set() if wanted is None else wanted)

@@ -14,6 +14,8 @@ from alchemy_tui.present.scene import Scene
 from alchemy_tui.store.tree_model import Row
 
 STATUS = 18  # cells of the status column
+LONG_STATUS = 24  # where there is room: `unfinished: replacing` in full
+_LONG_FROM = 70  # cells of a row
 _KIND_FROM = 56  # cells: narrower rows leave the kind to the peek and the details
 
 _DOING = {
@@ -30,13 +32,22 @@ def short_kind(kind: str) -> str:
     return kind.rpartition(":")[2] or kind
 
 
-def resource_status(scene: Scene, node: ResourceNode) -> Line:
+def held(scene: Scene, node: ScopeNode) -> str:
+    """How many resources are in it, as far as that can be told: what cannot be read holds nobody knows how many."""
+    known = f"{node.total:,} resource{'s' * (node.total != 1)}"
+    if not scene.unread(node.path):
+        return known
+    return f"{known} and unknown ones" if node.total else "resources unknown"
+
+
+def resource_status(scene: Scene, node: ResourceNode, *, short: bool = False) -> Line:
+    """The words of `alchemy scope list`. `short` leaves out what a narrow row has no room for."""
     glyphs, state = scene.glyphs, node.state
     doing = _DOING[state.status]
     if node.health == Health.CORRUPT:
         return line((f"{glyphs.corrupt} corrupt", Tone.BAD))
     if node.health == Health.EDITED:
-        return line((f"{glyphs.edited} edited by hand", Tone.WARN))
+        return line((f"{glyphs.edited} edited", Tone.WARN))
     run = scene.run_of(node.owner)
     row = run.rows.get(state.address) if run else None
     if row and row.state == "retrying":
@@ -46,7 +57,8 @@ def resource_status(scene: Scene, node: ResourceNode) -> Line:
     if node.health == Health.FAILED:
         return line((f"{glyphs.failed} failed", Tone.BAD))
     if node.health == Health.UNFINISHED:
-        return line((f"{glyphs.unfinished} half {_PAST[state.status]}", Tone.WARN))
+        doing = "" if short or state.status is Status.READY else f": {state.status}"
+        return line((f"{glyphs.unfinished} unfinished{doing}", Tone.WARN))
     if state.former:
         return line((f"{glyphs.orphan} former", Tone.WARN))
     if node.health == Health.ORPHAN:
@@ -54,15 +66,6 @@ def resource_status(scene: Scene, node: ResourceNode) -> Line:
     if state.kept:
         return line((f"{glyphs.ok} kept", Tone.DIM))
     return line((f"{glyphs.ok} ", Tone.OK), ("ready", Tone.DIM))
-
-
-_PAST = {
-    Status.CREATING: "created",
-    Status.UPDATING: "updated",
-    Status.REPLACING: "replaced",
-    Status.DELETING: "deleted",
-    Status.READY: "done",
-}
 
 
 def scope_status(scene: Scene, node: ScopeNode) -> Line:
@@ -83,13 +86,15 @@ def scope_status(scene: Scene, node: ScopeNode) -> Line:
     if node.health == Health.FAILED:
         return line((f"{glyphs.failed} failed", Tone.BAD))
     if node.health == Health.EDITED:
-        return line((f"{glyphs.edited} edited by hand", Tone.WARN))
+        return line((f"{glyphs.edited} edited", Tone.WARN))
+    if scene.spill(node.path):
+        return line((f"{glyphs.corrupt} a spill waits", Tone.WARN))
     if node.health == Health.WORKING:
         return line((f"{scene.spinner} working…", Tone.BUSY))
     if node.health == Health.UNFINISHED:
         return line((f"{glyphs.unfinished} unfinished", Tone.WARN))
     if node.health == Health.ORPHAN:
-        return line((f"{glyphs.orphan} orphans", Tone.WARN))
+        return line((f"{glyphs.orphan} orphan", Tone.WARN))
     return line((f"{glyphs.ok} ", Tone.OK), ("ok", Tone.DIM))
 
 
@@ -108,7 +113,8 @@ def tree_row(
     """
     glyphs = scene.glyphs
     mark = piece(glyphs.mark if marked else " ", Tone.ACCENT)
-    room = max(8, width - STATUS - 1)
+    long = width >= _LONG_FROM
+    room = max(8, width - (LONG_STATUS if long else STATUS) - 1)
     indent = min(row.depth * 2, max(0, room - 14))
     if isinstance(node, ScopeNode):
         fold = (glyphs.opened if row.opened else glyphs.closed) if row.foldable else " "
@@ -120,7 +126,7 @@ def tree_row(
         aged = node.state.former or node.health == Health.ORPHAN
         name = piece(node.state.id, Tone.DIM if aged else Tone.TEXT)
         head = line(mark, (f"{' ' * indent}  ", Tone.DIM), name)
-        aside, status = short_kind(node.state.kind), resource_status(scene, node)
+        aside, status = short_kind(node.state.kind), resource_status(scene, node, short=not long)
     else:
         return pad(line(mark, (row.identity, Tone.FAINT)), width)
     shown_aside = piece(aside, Tone.FAINT)

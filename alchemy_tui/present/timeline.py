@@ -1,6 +1,6 @@
 """The backups of a scope as a timeline, newest first: when, why, what changed since the one before, how large.
 
-Neighbours: `comparison` says what going back would do; `backup` is the short list in the details of a scope.
+The restore screen and the Backups tab show the same. Neighbours: `comparison` says what going back would do.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from alchemy.operations.shapes import BackupInfo
 from alchemy_tui.present import times
-from alchemy_tui.present.backup import size
-from alchemy_tui.present.line import Line, Piece, Tone, cells, columns, line, pad, spread
+from alchemy_tui.present.line import BLANK, Line, Piece, Tone, cells, fit, line, pad, spread, wrap
 from alchemy_tui.present.scene import Scene
 
-WIDE = 64  # cells from which there is room for the size in bytes
+WIDE = 74  # cells from which there is room for the size in bytes
+BARRED = 58  # and for the bar
 BAR = 8  # cells
+WHEN = 9  # cells
 
 
 def timeline(scene: Scene, found: Sequence[BackupInfo], width: int) -> list[Line]:
@@ -31,13 +32,18 @@ def _row(scene: Scene, one: BackupInfo, width: int, most: int, *, last: bool) ->
         sign, tone = glyphs.lock_held, Tone.ACCENT
     else:
         sign, tone = (glyphs.waiting, Tone.DIM) if last else (glyphs.live, Tone.OK)
-    said = one.problem or one.note or _short(one.reason)
-    why = line((f"{said}", Tone.BAD if one.problem else Tone.TEXT))
-    when = line((times.ago(one.taken, scene.now) or "when?", Tone.DIM))
-    right = _right(scene, one, width, most)
-    room = max(4, width - cells(right) - 14)
-    left: Line = (*line((f"{sign} ", tone)), *columns([(when, 9), (why, room)], 2))
-    return pad(spread(left, right, width, 1), width)
+    when = pad(line((times.ago(one.taken, scene.now) or "when?", Tone.DIM)), WHEN)
+    return pad(spread((*line((f"{sign} ", tone)), *when, *_why(one)), _right(scene, one, width, most), width, 1), width)
+
+
+def _why(one: BackupInfo) -> Line:
+    """A note and a pin say more than what took it, so they come first: what has no room is cut at the end."""
+    if one.problem:
+        return line((f"  {one.problem}", Tone.BAD))
+    pinned = "pinned" + (f": {one.pin}" if one.pin and one.pin != one.note else "") if one.pinned else ""
+    said = [(one.note, Tone.TEXT), (pinned, Tone.ACCENT)]
+    said.append((_short(one.reason), Tone.DIM if any(text for text, _ in said) else Tone.TEXT))
+    return line(*((f"  {text}", tone) for text, tone in said if text))
 
 
 def _short(reason: str) -> str:
@@ -53,9 +59,10 @@ def _right(scene: Scene, one: BackupInfo, width: int, most: int) -> Line:
     out: list[Piece] = list(_steps(scene, one))
     if width >= WIDE:
         out += line((f" {size(one.size):>8} ", Tone.FAINT))
-    filled = round(BAR * one.resources / most) if most else 0
-    out += line((glyphs.bar_done * filled, Tone.ACCENT), (glyphs.bar_left * (BAR - filled), Tone.FAINT))
-    return (*out, *line((f"{one.resources:>5}", Tone.DIM)))
+    if width >= BARRED:
+        filled = round(BAR * one.resources / most) if most else 0
+        out += line((glyphs.bar_done * filled, Tone.ACCENT), (glyphs.bar_left * (BAR - filled), Tone.FAINT))
+    return (*out, *line((f"{one.resources:>4}", Tone.DIM)))
 
 
 def _steps(scene: Scene, one: BackupInfo) -> Line:
@@ -65,6 +72,30 @@ def _steps(scene: Scene, one: BackupInfo) -> Line:
     signs = ((scene.glyphs.create, Tone.OK), (scene.glyphs.delete, Tone.BAD), (scene.glyphs.update, Tone.WARN))
     shown = tuple(Piece(f"{sign}{count} ", tone) for (sign, tone), count in zip(signs, one.steps, strict=True) if count)
     return shown or line((f"{scene.glyphs.dot} ", Tone.FAINT))
+
+
+def nothing_yet(width: int) -> list[Line]:
+    said = "No backups yet. A run that changes something takes one first; R, then B, takes one now."
+    return wrap(said, width, Tone.DIM)
+
+
+def size(count: int) -> str:
+    """Bytes, as the command line says them: `812 B`, `4.1 kB`, `2.0 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.1f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def below(scene: Scene, stages: Sequence[tuple[str, Sequence[BackupInfo]]], width: int) -> list[Line]:
+    """Of an application: each stage and test has its own backups."""
+    out = [*wrap("It holds nothing itself. Its stages and tests have backups of their own:", width, Tone.DIM), BLANK]
+    for path, found in stages:
+        newest = max((one.taken for one in found), default="")
+        many = f"{len(found)} backup{'s' * (len(found) != 1)}" if found else "no backups yet"
+        last = f", the newest {times.ago(newest, scene.now)}" if newest else ""
+        left = fit(line(("  ", Tone.TEXT), (path, Tone.STRONG)), width)
+        out.append(spread(left, line((f"{many}{last}", Tone.DIM)), width, 2))
+    return out
 
 
 def about(scene: Scene, one: BackupInfo, width: int) -> list[Line]:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from alchemy.model.runview import RunView
 from alchemy.operations.shapes import Health, ResourceNode, RunSummary, ScopeNode, View
 
 KEPT_DELTAS = 64  # a widget that is further behind draws everything
@@ -115,7 +116,8 @@ class Store:
             current = self.view.active.get(owner)
             if current and current.run == run.run:
                 continue
-            out += [_ended(s) for s in self.view.runs.get(owner, ()) if s.run == run.run and s.outcome != "running"]
+            ended = (s for s in self.view.runs.get(owner, ()) if s.run == run.run and s.outcome != "running")
+            out += [_ended(summary, run) for summary in ended]
         return out
 
 
@@ -127,11 +129,17 @@ _ENDINGS = {  # outcome: (what is said, severity)
 }
 
 
-def _ended(summary: RunSummary) -> News:
+def _ended(summary: RunSummary, run: RunView) -> News:
+    """`run` is what was seen of it: all that is known of one that could not say how it ended."""
     said, severity = _ENDINGS.get(summary.outcome, (summary.outcome, "warning"))
     title = f"{summary.run} {summary.purpose} {summary.scope} {said}"
     then = f"next: {summary.hints[0]}" if summary.hints else ""
-    return News(title, then, severity, summary.scope, summary.run, summary.counts)
+    counts = summary.counts
+    if summary.outcome == "lost":
+        counts = dict(run.counts)
+        doubt = f"{run.running} change{'s' * (run.running != 1)} in doubt"
+        then = f"{doubt}: the next deploy looks up what became of them" if run.running else "nothing was under way"
+    return News(title, then, severity, summary.scope, summary.run, counts)
 
 
 def count_problems(view: View) -> int:

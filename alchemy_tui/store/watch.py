@@ -48,6 +48,7 @@ class Watcher:
     on_view: Callable[[View], Awaitable[None]]
     on_mode: Callable[[Mode], None]
     on_error: Callable[[Exception], None]
+    on_well: Callable[[], None] = lambda: None  # a look came back after those that did not
     mode: Mode = Mode.STARTING
     looks: int = 0
     looked: float = 0.0  # seconds since 1970: when the source last answered
@@ -55,7 +56,13 @@ class Watcher:
     _rearm: asyncio.Event = field(default_factory=asyncio.Event)
     _full: bool = True
     _paths: tuple[Path, ...] = ()
-    _broken: bool = False  # the last refresh raised: said once, not every two seconds
+    _broken: str = ""  # why the last look raised: said once, not every two seconds
+    _asked: float = 0.0  # monotonic: when the look began that has not come back yet
+
+    @property
+    def waiting(self) -> float:
+        """Seconds since a look began that has not come back: a bucket may hang for minutes."""
+        return time.monotonic() - self._asked if self._asked else 0.0
 
     def look_now(self, *, full: bool = False) -> None:
         self._full |= full
@@ -81,15 +88,20 @@ class Watcher:
             full = self._full or time.monotonic() >= next_full
             self._full = False
             began = time.monotonic()
+            self._asked = began
             view, paths = seen, self._paths
             try:
                 view, paths = await loop.run_in_executor(self.executor, self._look, full)
-                self._broken = False
                 self.looked = time.time()
+                if self._broken:
+                    self._broken = ""
+                    self.on_well()
             except Exception as error:  # a state directory in any condition must not end the dashboard: it is said
-                if not self._broken:
+                said = f"{type(error).__name__} {error}"
+                if self._broken != said:
+                    self._broken = said
                     self.on_error(error)
-                self._broken = True
+            self._asked = 0.0
             if full:
                 next_full = began + max(RECONCILE, LOOKS * self.source.pace, 50 * (time.monotonic() - began))
             self.looks += 1

@@ -13,7 +13,6 @@ from textual.message import Message
 from alchemy.errors import AlchemyError
 from alchemy.operations.shapes import BackupInfo, Finding, ResourceNode, RunSummary
 from alchemy_tui.present import lock as lock_words
-from alchemy_tui.present.backup import backups
 from alchemy_tui.present.document import document
 from alchemy_tui.present.event import entry_lines
 from alchemy_tui.present.health import health
@@ -22,6 +21,7 @@ from alchemy_tui.present.line import Line, Tone, line, wrap
 from alchemy_tui.present.links import links
 from alchemy_tui.present.run import summary_line
 from alchemy_tui.present.scene import Scene
+from alchemy_tui.present.timeline import below, nothing_yet, timeline
 from alchemy_tui.store.deeds import Deeds
 from alchemy_tui.store.feed import Feed
 from alchemy_tui.store.source import Source
@@ -52,7 +52,6 @@ class Detail(Vertical):
         self.owner = ""
         self.run = ""  # pinned in the Runs tab; "" is the newest
         self._feed: Feed | None = None
-        self._listed: list[str] = []  # the runs as they are on screen
         self._document: tuple[str, object, list[Line]] = ("", None, [])
 
     def compose(self) -> ComposeResult:
@@ -110,13 +109,10 @@ class Detail(Vertical):
             lines.show(info(scene, self.subject, width), keep=keep)
         elif self.tab == "runs":
             runs = self._runs()
-            if keep and self._listed:  # a newer run appears above: the cursor stays on its run
-                chosen = self._listed[min(lines.chosen, len(self._listed) - 1)]
-                lines.chosen = next((at for at, run in enumerate(runs) if run.run == chosen), lines.chosen)
-            self._listed = [run.run for run in runs]
             shown = [summary_line(scene, run, width) for run in runs]
             lines.selectable = bool(shown)
-            lines.show(shown or [line(("No runs yet.", Tone.DIM))], keep=keep)
+            keys = [run.run for run in runs]
+            lines.show(shown or [line(("No runs yet.", Tone.DIM))], keep=keep, keys=keys)
         elif self.tab == "deps":
             lines.show(links(scene, self.subject, width), keep=keep)
         elif self.tab == "locks":
@@ -166,9 +162,15 @@ class Detail(Vertical):
     def _backups(self, scene: Scene, width: int) -> Callable[[], list[Line]]:
         owner = self.owner
 
+        stages = sorted({node.owner for path, node in scene.view.scopes.items() if path.startswith(f"{owner}/")})
+
         def read() -> list[Line]:
             found: Sequence[BackupInfo] = self._source.backups(owner) if owner else ()
-            return backups(scene, found, width)
+            if found:
+                return timeline(scene, sorted(found, key=lambda one: one.taken, reverse=True), width)
+            if stages and stages != [owner]:
+                return below(scene, [(stage, self._source.backups(stage)) for stage in stages], width)
+            return nothing_yet(width)
 
         return read
 

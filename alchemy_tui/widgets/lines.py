@@ -62,12 +62,22 @@ class Lines(Scroller):
         self.follow = follow
         self.chosen = 0
         self._lines: Sequence[Line] = ()
+        self._keys: Sequence[str] = ()
 
-    def show(self, content: Sequence[Line], *, keep: bool = True) -> None:
-        """Without `keep` it starts again at the first line (or the last, when following)."""
+    def show(self, content: Sequence[Line], *, keep: bool = True, keys: Sequence[str] = ()) -> None:
+        """Without `keep` it starts again at the first line (or the last, when following).
+
+        `keys` name the lines: the cursor stays on what it was on, wherever that is now.
+        """
         at_end = self.follow and self.at_end
+        before, offset = self.chosen, self.chosen - self.scroll_offset.y
+        if keep and before < len(self._keys) and self._keys[before] in keys:
+            self.chosen = list(keys).index(self._keys[before])
+        self._keys = keys
         self._lines = content
         self.resize_content()
+        if keep and self.chosen != before:  # the line under the eye stays where it is on screen
+            self.scroll_to(y=max(0, self.chosen - max(0, offset)), animate=False, force=True)
         self.chosen = max(0, min(self.chosen, len(content) - 1)) if keep else 0
         if at_end or (self.follow and not keep):
             self.scroll_to(y=max(0, len(content) - self.scrollable_content_region.height), animate=False, force=True)

@@ -16,6 +16,7 @@ from alchemy_tui.app import AlchemyApp
 from alchemy_tui.screens.browse.screen import Browse
 from alchemy_tui.session import Session
 from alchemy_tui.store.deeds import Deeds, Operations
+from alchemy_tui.store.live import Live
 from alchemy_tui.store.source import Source
 from tests.dashboard.deeds import HandMadeDeeds
 from tests.dashboard.worlds import NOW, HandMade, World
@@ -78,12 +79,13 @@ async def dashboard(
     *,
     root: Path | None = None,
     notifications: bool = True,
+    loaded: bool = True,
     **session: Any,
 ) -> AsyncIterator[Driver]:
     source: Source = HandMade(world, root or Path("/nonexistent/.alchemy")) if isinstance(world, World) else world
     deeds: Deeds
     if isinstance(source, Workspace):
-        deeds = Operations(source)
+        deeds, source = Operations(source), Live(source)
     else:
         assert isinstance(source, HandMade)
         deeds = HandMadeDeeds(source)
@@ -91,5 +93,6 @@ async def dashboard(
     app = AlchemyApp(source, Session(**values), deeds)
     async with app.run_test(size=size, notifications=notifications) as pilot:
         driver = Driver(app, pilot)
-        await driver.until(lambda: app.store.loaded, "the first look")
+        if loaded:
+            await driver.until(lambda: app.store.loaded, "the first look")
         yield driver

@@ -9,17 +9,19 @@ import pytest
 from textual.strip import Strip
 
 from alchemy_tui.present import empty, glyphs
-from alchemy_tui.present.backup import backups
 from alchemy_tui.present.document import document
 from alchemy_tui.present.event import entry_line
+from alchemy_tui.present.glyphs import UNICODE
 from alchemy_tui.present.header import header
 from alchemy_tui.present.info import info, peek
 from alchemy_tui.present.line import Line, cells, plain
 from alchemy_tui.present.links import links
 from alchemy_tui.present.lock import section
+from alchemy_tui.present.notice import Trouble, message_lines, trouble_lines
 from alchemy_tui.present.run import card, summary_line
 from alchemy_tui.present.scene import Scene, scene_of
 from alchemy_tui.present.scope import tree_row
+from alchemy_tui.present.timeline import below, timeline
 from alchemy_tui.store.filter import parse
 from alchemy_tui.store.tree_model import TreeModel
 from alchemy_tui.widgets.detail import TABS
@@ -50,8 +52,9 @@ def everything(scene: Scene, width: int) -> list[Line]:
         out += card(scene, run, width)
     out += [summary_line(scene, run, width, owner=True) for runs in scene.view.runs.values() for run in runs]
     out += [entry_line(scene, entry, "app/dev", width) for entry in world.logs[("app/dev", "R-4")]]
-    out += backups(scene, world.saved["app/dev"], width)
+    out += timeline(scene, world.saved["app/dev"], width) + below(scene, [(HOSTILE[0], world.saved["app/dev"])], width)
     for name in HOSTILE:
+        out += trouble_lines(UNICODE, Trouble(name, name, 40), width) + message_lines(name, name, "error", width)
         out += document(name) + document('{"a": "' + name)
         out += empty.no_match(parse(name), width) + empty.no_state(name, width, missing=True)
     return out

@@ -19,16 +19,16 @@ from textual.widgets import Input, Static
 from alchemy.errors import AlchemyError
 from alchemy.operations.shapes import Verdict
 from alchemy_tui import proposals, registry
-from alchemy_tui.action import ANYWHERE, Action, view_line
+from alchemy_tui.action import ANYWHERE, view_line
 from alchemy_tui.app import StoreChanged
 from alchemy_tui.present import empty
 from alchemy_tui.present.header import header
-from alchemy_tui.present.hints import Hint
 from alchemy_tui.present.info import peek
-from alchemy_tui.present.line import BLANK, Line, Tone, line
+from alchemy_tui.present.line import Line, Tone, line
 from alchemy_tui.present.lock import nearest
 from alchemy_tui.present.scene import Scene
 from alchemy_tui.screens.browse.actions import Actions
+from alchemy_tui.screens.browse.keys import hints_for
 from alchemy_tui.session import Situation
 from alchemy_tui.store.filter import parse
 from alchemy_tui.store.watch import Mode
@@ -36,6 +36,7 @@ from alchemy_tui.widgets.bars import HeaderBar, HintBar
 from alchemy_tui.widgets.command_log import CommandLog, Done
 from alchemy_tui.widgets.detail import Detail
 from alchemy_tui.widgets.lines import Lines
+from alchemy_tui.widgets.notice import Notice
 from alchemy_tui.widgets.paint import as_content
 from alchemy_tui.widgets.scope_tree import ScopeTree
 from alchemy_tui.widgets.side import Side
@@ -73,6 +74,7 @@ class Browse(Screen[None]):
                 yield Lines(id="peek")
             yield Detail(self.scene, self.dashboard.source, self.dashboard.deeds, self.dashboard.read)
             yield Side(self.scene, self.dashboard.source, self.dashboard.read)
+        yield Notice()
         yield CommandLog()
         yield HintBar()
 
@@ -185,6 +187,8 @@ class Browse(Screen[None]):
 
     def _every_second(self) -> None:
         self._second += 1
+        if self.dashboard.trouble:
+            self._draw_bars()
         if self.dashboard.store.view.locks or self._second % 15 == 0:
             self.scopes.refresh()
             self.draw()
@@ -196,6 +200,8 @@ class Browse(Screen[None]):
         self.query_one(Side).draw(situation.owner)
         self._draw_peek()
         self._draw_bars()
+        if self.scene().wanted:
+            self.dashboard.count_wanted()
 
     def _draw_peek(self) -> None:
         box = self.query_one("#peek", Lines)
@@ -208,7 +214,7 @@ class Browse(Screen[None]):
     def _draw_bars(self) -> None:
         dashboard, scene, situation = self.dashboard, self.scene(), self.situation()
         session = dashboard.session
-        mode = "unreadable" if dashboard.problem else str(dashboard.mode)
+        trouble = dashboard.trouble
         bar = self.query_one(HeaderBar)
         subject = self.scopes.model.cursor if situation.subject else ""
         watcher = dashboard.watcher
@@ -218,15 +224,17 @@ class Browse(Screen[None]):
                 scene,
                 subject,
                 bar.size.width,
-                mode=mode,
+                mode=str(dashboard.mode),
                 read_only=session.read_only,
                 narrow=self.narrow,
                 pace=dashboard.source.pace,
                 age=age,
+                trouble=trouble,
             )
         )
+        self.query_one(Notice).trouble(session.glyphs, trouble if dashboard.store.loaded else None)
         self.log_pane.now(view_line(situation))
-        self.query_one(HintBar).show(*self._hints(situation))
+        self.query_one(HintBar).show(*hints_for(situation, self._prefix, typing=self.typing_filter))
         self._draw_titles(scene)
 
     def _draw_titles(self, scene: Scene) -> None:
@@ -241,38 +249,12 @@ class Browse(Screen[None]):
         said = model.filter.problem or (f"{len(model.marks)} marked" if model.marks else "")
         box.border_subtitle = as_content(line((said, Tone.WARN if model.filter.problem else Tone.ACCENT)))
 
-    def _hints(self, situation: Situation) -> tuple[tuple[Hint, ...], Line]:
-        glyphs = situation.session.glyphs
-        if self._prefix:
-            keys = tuple(
-                Hint(registry.key_name(key.split(" ")[1], glyphs), action.label, rank)
-                for rank, action in enumerate(registry.chords(self._prefix))
-                for key in action.keys
-                if not registry.why_not(action, situation)
-            )
-            return (*keys, Hint("esc", "cancel", 99)), line(("copy: ", Tone.TITLE))
-        if self.typing_filter:
-            return (Hint(registry.key_name("enter", glyphs), "keep", 1), Hint("esc", "clear", 2)), BLANK
-        shown = []
-        for action in registry.actions_in(situation.pane):
-            if action.hint and not registry.why_not(action, situation) and not self._pointless(action, situation):
-                label = "tree" if action.id == "pane.next" and situation.pane == "detail" else action.label
-                shown.append(Hint(registry.key_name(action.keys[0], glyphs), label, action.hint))
-        if any(registry.chords("y")) and situation.subject:
-            shown.append(Hint("y", "copy", 6))
-        return tuple(shown), BLANK
-
-    def _pointless(self, action: Action, situation: Situation) -> bool:
-        """Possible, and not worth the room: going back from where one started."""
-        if action.id == "back":
-            return situation.pane == "tree" and not situation.filtered
-        return action.id.startswith("tab.") and situation.pane == "tree" and self.narrow
-
     def _instead(self, width: int) -> list[Line]:
         """Where the tree has no rows."""
         dashboard = self.dashboard
-        if dashboard.problem:
-            return [BLANK, line(("  The state could not be read.", Tone.BAD)), line(f"  {dashboard.problem}")]
+        trouble = dashboard.trouble
+        if trouble:
+            return empty.unreadable(trouble, width)
         if not dashboard.store.loaded:
             return empty.loading(width)
         model = self.scopes.model

@@ -21,11 +21,12 @@ from alchemy_tui.app import StoreChanged
 from alchemy_tui.present.comparison import comparison, consequences, headline
 from alchemy_tui.present.hints import Hint
 from alchemy_tui.present.line import Line, Tone, line, spread, wrap
-from alchemy_tui.present.timeline import about, timeline
+from alchemy_tui.present.timeline import about, nothing_yet, timeline
 from alchemy_tui.screens.restore.actions import RestoreActions
 from alchemy_tui.session import Situation
 from alchemy_tui.widgets.bars import HeaderBar, HintBar
 from alchemy_tui.widgets.lines import Lines
+from alchemy_tui.widgets.notice import Notice
 from alchemy_tui.widgets.paint import as_content
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Restore(Screen[None]):
                 yield Lines(id="backup-about")
             yield Lines(id="compare")
         yield Lines(id="consequences")
+        yield Notice()
         yield HintBar()
 
     def on_mount(self) -> None:
@@ -156,7 +158,7 @@ class Restore(Screen[None]):
         scene, backup = self.dashboard.scene(), self.chosen
         width = max(20, self.timeline.scrollable_content_region.width)
         rows = timeline(scene, self.found, width)
-        self.timeline.show(rows or self._instead(width))
+        self.timeline.show(rows or self._instead(width), keys=[one.file for one in self.found])
         self.timeline.selectable = bool(rows)
         self.query_one("#backup-about", Lines).show(about(scene, backup, width) if backup else [])
         found = self.comparison_of(backup)
@@ -172,7 +174,7 @@ class Restore(Screen[None]):
             return wrap(self._problem, width, Tone.BAD)
         if not self.loaded:
             return [line(("Reading…", Tone.DIM))]
-        return wrap("No backups yet. A run that changes something takes one first; B takes one now.", width, Tone.DIM)
+        return nothing_yet(width)
 
     def _draw_comparison(self, found: Comparison | AlchemyError | None, backup: BackupInfo | None) -> None:
         scene = self.dashboard.scene()
