@@ -25,6 +25,7 @@ from alchemy_tui.action import (
 from alchemy_tui.acts import ACTS
 from alchemy_tui.present.glyphs import UNICODE, Glyphs
 from alchemy_tui.session import Situation
+from alchemy_tui.terminal import GROUP, LINES
 
 
 def _move(name: str, keys: tuple[str, ...], title: str, panes: frozenset[str] = LISTS) -> Action:
@@ -164,6 +165,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("unfold.all", ("greater_than_sign",), "unfold", "Unfold everything", "", "Tree", TREE),
     *ACTS,
+    *LINES,
     # Copy
     Action(
         "copy.path",
@@ -246,7 +248,7 @@ ACTIONS: tuple[Action, ...] = (
     _move("page_down", ("pagedown",), "A page down"),
 )
 BY_ID = {action.id: action for action in ACTIONS}
-GROUPS = ("Look", "Find", "Tree", "Act", "Copy", "Move", "Dashboard")
+GROUPS = ("Look", "Find", "Tree", "Act", GROUP, "Copy", "Move", "Dashboard")
 _NAMES = {
     "slash": "/",
     "question_mark": "?",

@@ -5,17 +5,21 @@ Both answer in the same order: what is it, is it well, who holds it, what change
 
 from __future__ import annotations
 
+import re
+
 from alchemy.model.masking import MASKED, is_sealed
 from alchemy.operations.shapes import Health, ResourceNode, ScopeNode, Verdict
 from alchemy_tui.present import lock as lock_words
 from alchemy_tui.present import run as run_words
 from alchemy_tui.present import times
 from alchemy_tui.present.event import relative
+from alchemy_tui.present.fate import fate
 from alchemy_tui.present.line import BLANK, Line, Piece, Tone, clip, line, piece, spread, wrap
 from alchemy_tui.present.scene import Scene
 from alchemy_tui.present.scope import held, resource_status, scope_status, short_kind
 
 LABEL = 11  # cells
+_COMMAND = re.compile(r"`(alchemy [^`]+)`")  # the way out, where the cause names it
 SHOWN = 10  # scopes below, by name
 
 
@@ -62,6 +66,9 @@ def _resource(scene: Scene, node: ResourceNode, width: int) -> list[Line]:
     state = node.state
     out = _heading(state.id, state.kind, state.address, width)
     out.append(field("status", (*resource_status(scene, node), *line((_reason(node), Tone.DIM)))))
+    told = fate(scene, node)
+    if told:
+        out += _indented(told[0], width, told[1])
     out += _now(scene, node, width)
     for text in (node.problem, state.error):
         if text:
@@ -116,6 +123,12 @@ def _reason(node: ResourceNode) -> str:
         Health.EDITED: "  by hand: the file differs from the journal",
     }
     return words.get(node.health, "")
+
+
+def _why(scene: Scene, node: ResourceNode) -> Line:
+    """After the status, where there is one line for all of it."""
+    told = fate(scene, node)
+    return line((f"  {told[0]}", told[1])) if told else line((_reason(node), Tone.DIM))
 
 
 def _by(run: str) -> str:
@@ -196,7 +209,13 @@ def _run(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
 
 
 def _findings(scene: Scene, path: str, width: int) -> list[Line]:
-    found = [one for one in scene.view.findings if one.scope == path or one.scope.startswith(f"{path}/")]
+    node = scene.view.scopes.get(path)
+    said = node.problem if node else ""  # stands above already
+    found = [
+        one
+        for one in scene.view.findings
+        if (one.scope == path or one.scope.startswith(f"{path}/")) and not (said and one.problem in said)
+    ]
     if not found:
         return []
     out = [BLANK, line(("Problems", Tone.TITLE))]
@@ -251,7 +270,7 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
         state = node.state
         return [
             spread(
-                (*resource_status(scene, node), *line((_reason(node), Tone.DIM))), line((state.kind, Tone.DIM)), width
+                (*resource_status(scene, node), *_why(scene, node)), line((short_kind(state.kind), Tone.DIM)), width
             ),
             _second(scene, node, width),
             _edges(node),
@@ -272,7 +291,10 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
             return [head, *run_words.card(scene, run, width)[:3]]
         out = [head]
         if node.problem:
-            out += wrap(node.problem, width, Tone.BAD)[:3]
+            command = _COMMAND.search(node.problem)
+            out += wrap(node.problem, width, Tone.BAD)[: 2 if command else 3]
+            if command:
+                out.append(line((f"{scene.glyphs.arrow} ", Tone.FAINT), (command[1], Tone.KEY)))
         spill = scene.spill(node.path)
         if spill:
             out.append(line(("a spill waits  ", Tone.WARN), (spill, Tone.KEY)))

@@ -33,17 +33,24 @@ def _row(scene: Scene, one: BackupInfo, width: int, most: int, *, last: bool) ->
     else:
         sign, tone = (glyphs.waiting, Tone.DIM) if last else (glyphs.live, Tone.OK)
     when = pad(line((times.ago(one.taken, scene.now) or "when?", Tone.DIM)), WHEN)
-    return pad(spread((*line((f"{sign} ", tone)), *when, *_why(one)), _right(scene, one, width, most), width, 1), width)
+    right = _right(scene, one, width, most)
+    room = width - 2 - WHEN - cells(right) - 1
+    return pad(spread((*line((f"{sign} ", tone)), *when, *_why(one, room)), right, width, 1), width)
 
 
-def _why(one: BackupInfo) -> Line:
-    """A note and a pin say more than what took it, so they come first: what has no room is cut at the end."""
+def _why(one: BackupInfo, room: int) -> Line:
+    """A note and a pin say more than what took it, so they come first; the others only where they fit whole."""
     if one.problem:
         return line((f"  {one.problem}", Tone.BAD))
     pinned = "pinned" + (f": {one.pin}" if one.pin and one.pin != one.note else "") if one.pinned else ""
     said = [(one.note, Tone.TEXT), (pinned, Tone.ACCENT)]
     said.append((_short(one.reason), Tone.DIM if any(text for text, _ in said) else Tone.TEXT))
-    return line(*((f"  {text}", tone) for text, tone in said if text))
+    out: Line = ()
+    for text, tone in said:
+        more = line((f"  {text}", tone)) if text else ()
+        if not out or cells(out) + cells(more) <= room:
+            out = (*out, *more)
+    return out
 
 
 def _short(reason: str) -> str:

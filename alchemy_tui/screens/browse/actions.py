@@ -9,6 +9,7 @@ from alchemy.operations.shapes import ResourceNode
 from alchemy_tui import proposals, registry
 from alchemy_tui.action import command_line, view_line
 from alchemy_tui.store.filter import parse
+from alchemy_tui.terminal import GROUP
 
 if TYPE_CHECKING:
     from alchemy_tui.screens.browse.screen import Browse
@@ -128,6 +129,15 @@ class Actions:
     def copy_cli(self) -> None:
         self.copy(view_line(self._screen.situation()), "command line")
 
+    def copy_line(self, id: str) -> None:
+        """Of what is done in a terminal: into the clipboard and the command log."""
+        line = registry.BY_ID[id].cli
+        if line is not None:
+            text = line(self._screen.situation())
+            self._screen.record("copied", text)
+            self._screen.app.copy_to_clipboard(text)
+            self._screen.dashboard.say(text, title="Copied, to be pasted into a terminal")
+
     def copy_id(self) -> None:
         node = self._screen.scene().node(self._screen.scopes.model.cursor)
         if isinstance(node, ResourceNode):
@@ -191,7 +201,7 @@ class Actions:
                 action.help,
                 registry.why_not(action, situation),
             )
-            for action in registry.ACTIONS
+            for action in sorted(registry.ACTIONS, key=lambda action: action.group == GROUP)
             if action.palette
         ]
         _ = self._screen.app.push_screen(Palette("Command", choices), self._commanded)

@@ -26,7 +26,7 @@ from alchemy_tui.present.header import header
 from alchemy_tui.present.info import peek
 from alchemy_tui.present.line import Line, Tone, line
 from alchemy_tui.present.lock import nearest
-from alchemy_tui.present.scene import Scene
+from alchemy_tui.present.scene import RECOVER, Scene
 from alchemy_tui.screens.browse.actions import Actions
 from alchemy_tui.screens.browse.keys import hints_for
 from alchemy_tui.session import Situation
@@ -139,6 +139,7 @@ class Browse(Screen[None]):
             marked=len(model.marks),
             empty=store.view.empty,
             lock=self._lock_path(subject),
+            spill=self.scene().spill(subject).removeprefix(RECOVER),
         )
 
     def _lock_path(self, subject: str) -> str:
@@ -296,6 +297,8 @@ class Browse(Screen[None]):
             self.actions.move(rest)
         elif kind == "tab" and rest not in ("next", "previous"):
             self.actions.open_tab(rest)
+        elif kind == "line":
+            self.actions.copy_line(id)
         else:
             getattr(self.actions, id.replace(".", "_"))()
         self._draw_bars()
