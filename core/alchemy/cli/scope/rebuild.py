@@ -114,8 +114,8 @@ def _ask(plan: RebuildPlan, *, yes: bool, force: bool, json_: bool) -> None:
     if not force:
         raise Refused(
             f"{plan.owner} is sound: to rebuild it would only lose its history",
-            hint=f"`alchemy scope restore {plan.owner} --backup latest` goes back to the newest backup; --force rebuilds "
-            "it all the same",
+            hint=f"`alchemy scope restore {plan.owner} --backup latest` goes back to the newest backup; "
+            "--force rebuilds it all the same",
         )
     consent.ask_hard(str(plan.owner), what, yes=yes or json_, force=force)
 
