@@ -39,7 +39,7 @@ PASSWORD = "salt-and-sea-horses"
 NEEDLE = "needle-in-the-state"
 
 
-class Vault(Resource, kind="world:Vault"):
+class Vault(Resource, kind="secrets:Vault"):
     """Takes secrets in every way, gives one out, and needs one to delete when `locked`."""
 
     key: str = prop(secret=True, default="")
@@ -197,7 +197,7 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_keys_of_the_users_own_are_never_taken_for_sealed_values(world: World) -> None:
     odd = {"$secret": "v1.x", "$$equal": 1, "$resource": "a"}
 
-    class Echo(Vault, kind="world:Echo"):
+    class Echo(Vault, kind="secrets:Echo"):
         said: Any = output()
 
         async def create(self, ctx: Context) -> Outputs:
@@ -320,7 +320,7 @@ def test_a_reader_gets_secret_outputs_with_the_password_and_the_others_without(
 
 
 def test_errors_notes_and_rows_quote_no_secret(world: World) -> None:
-    class Chatty(Vault, kind="world:Chatty"):
+    class Chatty(Vault, kind="secrets:Chatty"):
         async def create(self, ctx: Context) -> Outputs:
             ctx.note(f"using {self.key}")
             raise RuntimeError(f"the API says: bad token {self.key}")
@@ -337,7 +337,7 @@ def test_errors_notes_and_rows_quote_no_secret(world: World) -> None:
 
 
 def test_a_replacement_and_a_lost_answer_keep_secrets_sealed_and_known(world: World) -> None:
-    class Fixed(Vault, kind="world:Fixed"):
+    class Fixed(Vault, kind="secrets:Fixed"):
         region: str = prop(default="eu", fixed=True)
 
     async def body(scope: Scope) -> None:
@@ -447,7 +447,7 @@ def test_a_rebuild_from_the_cloud_writes_no_secret_down(world: World, monkeypatc
 
 
 def test_a_name_cannot_be_a_secret(world: World) -> None:
-    class Titled(Vault, kind="world:Titled"):
+    class Titled(Vault, kind="secrets:Titled"):
         name: str | None = None
 
     async def body(scope: Scope) -> None:
