@@ -34,6 +34,7 @@ class Options:
     timeout: float = 60.0
     continue_on_error: bool = True
     adopt: bool = False
+    refresh: bool = False  # each declared resource is looked up before it is decided about
     force: bool = False
     on_error: str = ""  # "keep" or "cleanup"; "" is cleanup for run blocks, keep above them
     verbose: bool = False

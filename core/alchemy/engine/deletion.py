@@ -87,7 +87,7 @@ async def delete_row(
     started = clock.elapsed()
     current = stored or row
     shared = bool(others_named(run, current))
-    unsure = shared or row.status is not Status.READY or not row.outputs or row.verify
+    unsure = shared or row.status is not Status.READY or not row.outputs or row.verify or options.refresh
     intent = replace(current, status=Status.DELETING, error="", run=run.ledger.run, updated_at=clock.now())
     if run.session.calls.stopping.is_set():
         raise Stopped

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alchemy.engine import apply
 from alchemy.engine.calls import Stopped, describe, hint_of
+from alchemy.engine.drifting import refresh, refreshes
 from alchemy.engine.foresight import foresee
 from alchemy.engine.outputs import Unknown
 from alchemy.engine.props import Resolved, defaults_of, handles_in, resolve
@@ -126,7 +127,9 @@ class Deployment:
         desired = await self._wish(wanted)
         row = self.run.ledger.row(resource.address)
         self.change = change = decide(row, desired)
-        if row is not None and scope.phase == "up" and unverified(row) and row.kind == desired.kind:
+        if row is not None and refreshes(scope.phase, scope.options, row, desired):
+            self.change = change = await refresh(self.run, row, resource, desired, scope.options)
+        elif row is not None and scope.phase == "up" and unverified(row) and row.kind == desired.kind:
             row, missing = await verify(self.run, row, resource, desired, scope.options)
             self.change = change = decide(row, desired, missing=missing)
         if scope.phase == "plan":

@@ -217,6 +217,15 @@ class Resource(_Declarative):
         """
         raise UsageError(f"{self.kind} has no read")
 
+    async def observe(self, ctx: Context) -> Mapping[str, Any] | None:
+        """The props of the object as the cloud has them now, and what `inputs` names: only those that it can tell.
+
+        None when there is no such object. Optional: without it, drift shows in what `read` returns only. A value that
+        is as it was is best given back itself: `self.bindings[name]`. `self.outputs` are those of now, volatile ones
+        those of our last write. A prop that the program gives no value is not compared, a secret never.
+        """
+        return {}
+
     async def list_names(self, ctx: Context) -> Sequence[str]:
         """Of every object of this kind, as far as it can be told: for a rebuild when the stage's marks are lost."""
         return ()
@@ -240,6 +249,6 @@ def _locked(sealed: dict[str, Any], pointer: str) -> LockedSecret:
 
 _TAKEN = frozenset(
     ["id", "kind", "address", "outputs", "scope_path", "inputs", "restore", "create", "read", "update", "delete"]
-    + ["list_names", "is_empty", "holds_data"]
+    + ["observe", "list_names", "is_empty", "holds_data"]
 )
 _COMMON = ("adopt", "protect", "retain", "depends_on", "timeout", "on_destroy", "allow_data_loss")

@@ -17,8 +17,9 @@ from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
 from alchemy.errors import Refused
+from alchemy.model.drift import anew
 from alchemy.model.records import Put
-from alchemy.model.values import Desired, ResourceState, Status
+from alchemy.model.values import Desired, ResourceState
 from alchemy.settings import Options
 
 
@@ -40,12 +41,10 @@ async def verify(
     )
     adopted = row.adopted
     if found is None and row.outputs and not marked(run, row):
-        found = await _under_its_name(run, row, resource, wish)
+        found = await under_its_name(run, row, resource, wish)
         adopted = adopted or found is not None
     if found is None:
-        # An object of its own from here on: nobody had it before us.
-        again = replace(row, status=Status.CREATING, outputs={}, pending=None, adopted=False, error="", created_at="")
-        return replace(again, token=uuid.uuid4().hex), True
+        return anew(row, uuid.uuid4().hex), True
     outputs = plain_outputs(resource, found, live_outputs(run, row))
     kept = stored_outputs(run, resource, row, outputs)
     seen = replace(row, outputs=kept, adopted=adopted, verify=False, error="")
@@ -54,13 +53,13 @@ async def verify(
     return seen, False
 
 
-async def _under_its_name(run: Run, row: ResourceState, resource: Resource, wish: Desired) -> Any:
+async def under_its_name(run: Run, row: ResourceState, resource: Resource, wish: Desired) -> Any:
     """Another object has the explicit name that ours had: whose it is, only the program can say."""
     unseen = replace(row, outputs={}, adopted=row.adopted or wish.adopt)
     found = await call(run, restored(run, type(resource), unseen).read, unseen)
     if found is not None and not unseen.adopted:
         raise Refused(
-            f"{row.physical_name} exists, but is another object than the one in the restored state",
+            f"{row.physical_name} exists, but is another object than the one in the state",
             hint="take it over with adopt=True, or choose another name",
         )
     return found

@@ -42,6 +42,7 @@ class Change:
     missing: bool = False  # the state has it, the cloud was asked and does not
     found: bool | None = None  # adopting, in a plan: whether it is there; None where nobody could look
     loses: str = ""  # in a plan: which consent a replacement needs, and why
+    drifted: bool = False  # the cloud was asked, and has it otherwise than the state says
 
     @property
     def follows(self) -> str:
@@ -108,7 +109,7 @@ def decide(before: ResourceState | None, desired: Desired, *, missing: bool = Fa
             desired.module,
         )
         return change(Action.KEEP, "nothing changed", save=save)
-    changed = {_root(difference.path) for difference in differences(before, desired)}
+    changed = {root(difference.path) for difference in differences(before, desired)}
     if not changed and before.props_hash and before.status is Status.READY:
         # Written differently, meaning the same: the row takes over the wish, and nothing is called.
         return change(Action.KEEP, "nothing changed", save=True)
@@ -127,7 +128,8 @@ def _flags(row: ResourceState) -> tuple[object, ...]:
     return (row.depends_on, row.protect, row.retain, row.on_destroy, row.timeout, row.module)
 
 
-def _root(path: str) -> str:
+def root(path: str) -> str:
+    """The prop that a difference is in."""
     return path.split(".")[0].split("[")[0]
 
 
@@ -135,16 +137,16 @@ def differences(before: ResourceState | None, desired: Desired) -> Iterator[Diff
     """Attribute by attribute, in the order of the names."""
     stored = before.props if before else {}
     for difference in compare(stored, desired.props):
-        if _root(difference.path) in desired.unknown | desired.uncompared:
+        if root(difference.path) in desired.unknown | desired.uncompared:
             continue
         if before is None or not _is_the_same(difference, before, desired):
-            yield _hidden(difference)
+            yield hidden(difference)
     for name in sorted(desired.unknown | desired.uncompared):
         locked = name in desired.uncompared
         yield Difference(name, masked(stored.get(name)), None, was=bool(stored), unknown=True, locked=locked)
 
 
-def _hidden(difference: Difference) -> Difference:
+def hidden(difference: Difference) -> Difference:
     """Without secrets; what becomes one, or was one, is not shown either."""
     before, after = difference.before, difference.after
     if is_sealed(before) or is_sealed(after):
