@@ -173,7 +173,7 @@ def test_a_flag_that_is_none_is_refused(world: World, flag: dict[str, Any]) -> N
     world.deploy(body)
 
 
-def test_a_prop_that_came_with_a_newer_class_has_its_default_for_old_rows_and_is_no_change(world: World, cloud: Cloud) -> None:
+def test_a_prop_of_a_newer_class_has_its_default_for_old_rows_and_is_no_change(world: World, cloud: Cloud) -> None:
     seen: list[Any] = []
 
     class First(Verbs, kind="test:Grown"):
