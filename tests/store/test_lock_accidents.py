@@ -306,7 +306,7 @@ def test_a_state_directory_that_cannot_be_written_says_what_to_check() -> None:
         answer = as_nobody(Path(name))
     assert answer["error"] == "StorageFailed"
     assert answer["message"] == f"cannot create {name}/locks: Permission denied"
-    assert "permissions" in answer["hint"]
+    assert f"chmod u+rwX {name}`" in answer["hint"]
 
 
 def test_a_lock_file_of_another_user_says_what_to_check() -> None:

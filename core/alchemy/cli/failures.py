@@ -17,6 +17,7 @@ from alchemy.cli.tones import Line, coloured, joined, line
 from alchemy.cli.wording import LONGEST, failure
 from alchemy.errors import AlchemyError, ProgramFailed, ResourceFailed, RunFailed, UsageError
 from alchemy.model.text import safe_block, safe_text
+from alchemy.store.descent import closed_at
 
 if TYPE_CHECKING:
     from traceback import FrameSummary
@@ -71,6 +72,8 @@ def report(error: BaseException, arguments: Sequence[str]) -> int:
         _drop_output()
     elif _users_frames(error) and not _ours(error):
         _print(_of_user(error))
+    elif isinstance(error, PermissionError) and error.filename is not None:
+        _print(_closed(Path(os.fsdecode(error.filename)), error))
     else:
         _print(_unforeseen(error))
     if verbose:
@@ -131,6 +134,13 @@ def lines_of(error: AlchemyError, told: Collection[str] = ()) -> Iterator[Line]:
 def _of_user(error: BaseException) -> Iterator[Line]:
     yield line(("error: ", "bad"), f"the program raised {_named(error)}")
     yield from _frames(error)
+
+
+def _closed(path: Path, error: OSError) -> Iterator[Line]:
+    yield line(("error: ", "bad"), f"{safe_text(path)}: {error.strerror}")
+    shown = safe_text(closed_at(path))
+    said = f"see whose it is (`ls -ld {shown}`); its owner opens it with `chmod u+rwX {shown}`"
+    yield line(("  next: ", "title"), said)
 
 
 def _unforeseen(error: BaseException) -> Iterator[Line]:

@@ -142,7 +142,9 @@ def find(found: Sequence[BackupInfo], name: str, scope: str) -> BackupInfo:
         whole = [info for info in found if not info.problem]
         back = int(latest[1] or 0)
         if back >= len(whole):
-            raise UsageError(f"there are {len(whole)} backups of {scope}, so there is no {name}", hint=_way_out(scope))
+            bad = f" and {len(found) - len(whole)} damaged" if len(whole) < len(found) else ""
+            said = f"there are {len(whole)} backups of {scope}{bad}, so there is no {name}"
+            raise UsageError(said, hint=_way_out(scope))
         return whole[back]
     fitting = [
         info for info in found if name and info.file.removeprefix("state-").startswith(name.removeprefix("state-"))
@@ -155,6 +157,11 @@ def find(found: Sequence[BackupInfo], name: str, scope: str) -> BackupInfo:
         raise UsageError(f"{scope} has no backup {shown!r}", hint=_way_out(scope))
     several = ", ".join(info.file for info in fitting[:3])
     raise UsageError(f"{shown!r} begins {len(fitting)} backups of {scope}: {several}", hint="type more of its name")
+
+
+def passed_over(store: Store, owner: str, file: str) -> list[BackupInfo]:
+    """Damaged ones that are newer than `file`: `latest` means the newest that is whole."""
+    return [info for info in listing(store, owner) if info.problem and info.file > file]
 
 
 def _way_out(scope: str) -> str:

@@ -90,6 +90,8 @@ def _writing(place: Path) -> Examined:
                     return Examined(AREA, name, True, "works")
     except OSError as error:
         cause = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Examined(AREA, name, False, f"{safe_text(place)}: {cause}", "make room on that disk")
         advice = f"check the rights of {safe_text(place)}, and that its file system takes locks; or {_ELSEWHERE}"
         return Examined(AREA, name, False, f"{safe_text(place)}: {cause}", advice)
     return Examined(AREA, name, False, "a file was locked twice: this file system only pretends to lock", _ELSEWHERE)

@@ -5,7 +5,7 @@ Neighbours: `workspace` holds one of these for each journal, `history` knows the
 
 from __future__ import annotations
 
-from alchemy.errors import AlchemyError
+from alchemy.errors import AlchemyError, StateInvalid, StorageFailed
 from alchemy.model.events import Entry
 from alchemy.model.fold import Fold
 from alchemy.model.locks import LockView, Verdict
@@ -80,11 +80,22 @@ class Owner:
         if state == self._built:
             return False
         self._built, self.problem = state, problem
-        self.runs = self._history.newest(live=live, now=self._store.clock.wall())
+        self.runs = self._newest_runs(live)
         self.active = self._view if live else None
         self._build(live, dict(looked))
         self.findings = (*self._of_journal(damage), *(self._of_view(*found) for found in looked))
         return True
+
+    def _newest_runs(self, live: bool) -> tuple[RunSummary, ...]:
+        """As far as they can be read: what keeps us from it stands as the problem of the scope."""
+        try:
+            return self._history.newest(live=live, now=self._store.clock.wall())
+        except StateInvalid:
+            return ()
+        except StorageFailed:
+            if self._store.remote:  # it does not answer: that is told of the place, not of one scope
+                raise
+            return ()
 
     def _of_journal(self, damage: AlchemyError | None) -> tuple[Finding, ...]:
         if damage is None:

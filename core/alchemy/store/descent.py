@@ -204,8 +204,34 @@ def ours(error: OSError, what: str, path: Path) -> AlchemyError:
         return misplaced(path, "a directory", "plain file")
     if error.errno == errno.EIO and what == "read":
         return BadSector(why, hint="look at the disk, and make a copy of what it still reads before anything else")
-    hint = "check free space and permissions of the state directory, then run the same command again"
-    return StorageFailed(why, hint=hint)
+    return StorageFailed(why, hint=f"{_way_out(error, path)}, then run the same command again")
+
+
+def _way_out(error: OSError, path: Path) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        closed = safe_text(closed_at(path))
+        return f"see whose it is (`ls -ld {closed}`); its owner opens it with `chmod u+rwX {closed}`"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"free space on the disk of {safe_text(path.parent)}"
+    return "check free space and permissions of the state directory"
+
+
+def closed_at(path: Path) -> Path:
+    """The first directory on the way that lets us not through, else the directory of a file that is not there."""
+    for above in reversed(path.parents):
+        if os.path.isdir(above) and not os.access(above, os.X_OK):
+            return above
+    return path if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK) else path.parent
+
+
+def is_plain_directory(path: Path) -> bool:
+    """A directory, and no link to one; False where that cannot be told."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def is_open(directory: Path) -> bool:
+    """We may look into it."""
+    return os.access(directory, os.R_OK | os.X_OK)
 
 
 def set_mode(descriptor: int, mode: int) -> None:

@@ -24,6 +24,7 @@ from alchemy.model.values import Holder, ScopeKind, ScopeState
 from alchemy.store.backups import BACKUP
 from alchemy.store.beginnings import Beginning, Salvaged
 from alchemy.store.clock import Clock
+from alchemy.store.descent import is_open, is_plain_directory
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_view, lock_views
 from alchemy.store.layout import VIEW, Layout
@@ -31,7 +32,7 @@ from alchemy.store.opening import epoch_numbers, lost_records, read_fold
 from alchemy.store.reader import JournalReader, read_epoch
 from alchemy.store.salvage import refuse_while_held, salvage, set_aside
 from alchemy.store.store import Lease, Reader, Store
-from alchemy.store.viewfile import examine, read_view, render
+from alchemy.store.viewfile import examine, read_view, render, stands_by_itself
 from alchemy.store.viewwatch import ViewWatch
 
 if TYPE_CHECKING:
@@ -139,34 +140,43 @@ class LocalStore(Store):
             directory = self.root / app
             if app in _NOT_SCOPES or not _named(app):
                 continue
-            if not _is_directory(directory):
+            if not is_plain_directory(directory):
                 found += [app] if self._blocked(app) else []
                 continue
             if self._owns(directory) or self.files.exists(directory / VIEW):
                 found.append(app)
-            for name in self.files.names(directory):
+            for name in self._names(directory):
                 if name in _INSIDE or not _named(name):
                     continue
                 if self._owns(directory / name) or self._blocked(f"{app}/{name}"):
                     found.append(f"{app}/{name}")
                 elif name == "test":
-                    tests = self.files.names(directory / name)
+                    tests = self._names(directory / name)
                     found += [f"{app}/test/{t}" for t in tests if _named(t) and self._owns(directory / name / t)]
         return found
+
+    def _names(self, directory: Path) -> list[str]:
+        """None of what is closed to us: it stands in the list by itself, and hides nothing else."""
+        try:
+            return self.files.names(directory)
+        except (StorageFailed, StateInvalid):
+            return []
 
     def _blocked(self, path: str) -> bool:
         """In the place of a scope lies a link, or what is no directory: whoever looks into it is told."""
         place = self.layout.scope(path)
-        return place.is_symlink() or (not place.is_dir() and self.files.exists(self.layout.lock(path)))
+        return os.path.islink(place) or (not os.path.isdir(place) and self.files.exists(self.layout.lock(path)))
 
     def _owns(self, directory: Path) -> bool:
-        """It has a journal, or had one: views and backups stay when somebody removes it."""
-        if not _is_directory(directory):
+        """It has a journal, or had one: views and backups stay when somebody removes it. Or nobody can tell."""
+        if not is_plain_directory(directory):
             return False
+        if not is_open(directory):
+            return True
         if any(self.files.exists(directory / name) for name in ("journal", "backups", "snapshots")):
             return True
         view = read_view(self.files, directory / VIEW)
-        return view is not None and _stands_by_itself(view.data)
+        return view is not None and stands_by_itself(view.data)
 
     def has_journal(self, path: ScopePath | str) -> bool:
         return self.files.exists(self.layout.journal(path))
@@ -278,14 +288,6 @@ class LocalStore(Store):
         return found
 
 
-def _stands_by_itself(view: bytes) -> bool:
-    """Of a stage or a test: all that is left of one whose journal and copies are gone."""
-    try:
-        return orjson.loads(view).get("kind") in (ScopeKind.STAGE, ScopeKind.TEST)
-    except (ValueError, AttributeError):
-        return False
-
-
 def _named(name: str) -> bool:
     """Names outside the grammar are not scopes; `validate` reports them."""
     try:
@@ -293,7 +295,3 @@ def _named(name: str) -> bool:
     except InvalidName:
         return False
     return True
-
-
-def _is_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

@@ -19,7 +19,7 @@ from alchemy.model.fold import Stamp
 from alchemy.model.schema import check_resource, check_scope
 from alchemy.model.strict import NotStrict, parse
 from alchemy.model.text import safe_text
-from alchemy.model.values import FORMAT, ResourceState, ScopeState
+from alchemy.model.values import FORMAT, ResourceState, ScopeKind, ScopeState
 from alchemy.store.files import Files
 from alchemy.store.layout import Layout
 
@@ -113,3 +113,11 @@ def place_of(layout: Layout, key: str) -> Path:
         return layout.scope_view(key[1:])
     address, _, generation = key.partition("\x00")
     return layout.resource_view(address, int(generation) if generation else None)
+
+
+def stands_by_itself(view: bytes) -> bool:
+    """Of a stage or a test: all that is left of one whose journal and copies are gone."""
+    try:
+        return orjson.loads(view).get("kind") in (ScopeKind.STAGE, ScopeKind.TEST)
+    except (ValueError, AttributeError):
+        return False

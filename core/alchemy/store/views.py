@@ -6,6 +6,7 @@ files, `viewwatch` looks at them again and again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import orjson
 from alchemy.errors import AlchemyError
 from alchemy.model.fold import Fold, Stamp
 from alchemy.model.values import ResourceState, ScopeKind, ScopeState
+from alchemy.store.descent import is_open, is_plain_directory
 from alchemy.store.files import TEMPORARY, Files
 from alchemy.store.layout import RESOURCES, VIEW, Layout
 from alchemy.store.viewfile import ViewFile, place_of, read_view, render
@@ -179,22 +181,18 @@ def _directories(files: Files, layout: Layout, fold: Fold, *, widely: bool = Fal
         for name in names:
             path = directory / name
             if name == RESOURCES:
-                ids = [path / id for id in files.names(path) if _is_plain_directory(path / id)]
+                ids = [path / id for id in files.names(path) if is_plain_directory(path / id)]
                 yield from ((id, files.names(id)) for id in ids)
             elif name not in _OWNERS and _is_ours(path) and (widely or not _stands_alone(files, layout, fold, path)):
                 queue.append(path)
-
-
-def _is_plain_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
 
 
 _OWNERS = ("journal", "snapshots", "backups")  # what only a scope with a journal has, also when that was lost
 
 
 def _is_ours(path: Path) -> bool:
-    """A directory that is not another owner's subtree."""
-    return _is_plain_directory(path) and not any((path / name).exists() for name in _OWNERS)
+    """A directory that is not another owner's subtree; one that is closed to us is told of by `scope validate`."""
+    return is_plain_directory(path) and is_open(path) and not any(os.path.exists(path / name) for name in _OWNERS)
 
 
 def _stands_alone(files: Files, layout: Layout, fold: Fold, directory: Path) -> bool:

@@ -14,6 +14,7 @@ from alchemy.cli.scope import documents
 from alchemy.cli.terminal import Signs, ago, counted, size
 from alchemy.cli.tones import Line, line
 from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
 from alchemy.operations import backups as copies
 from alchemy.operations.shapes import BackupInfo
 from alchemy.store.clock import Clock
@@ -76,16 +77,28 @@ def _show(given: Given, found: Sequence[BackupInfo]) -> None:
             [
                 line(info.file),
                 line((ago(info.taken, now), "dim")),
-                line((f"serial {info.serial}", "dim")),
-                line((counted(info.resources, "resource"), "dim")),
+                *_held(info),
                 _steps(page.signs, info),
                 line((size(info.size), "dim")),
-                line((info.problem, "bad")) if info.problem else _why(info),
+                line((f"damaged: {info.problem}", "bad")) if info.problem else _why(info),
             ]
             for info in found
         ]
     )
     page.show()
+
+
+def _held(info: BackupInfo) -> tuple[Line, Line]:
+    """What its head says; one that cannot be read says nothing."""
+    if not info.taken:
+        return line(""), line("")
+    return line((f"serial {info.serial}", "dim")), line((counted(info.resources, "resource"), "dim"))
+
+
+def tell_passed_over(given: Given, owner: str, name: str, file: str) -> None:
+    """`name`, as it was typed, became `file`: a damaged one that is newer is not passed over in silence."""
+    for info in copies.passed_over(given.store, owner, file) if name.startswith("latest") and not given.quiet else ():
+        sys.stderr.write(f"note: {safe_text(info.file)}, which is newer, is damaged: {safe_text(info.problem, 300)}\n")
 
 
 def _steps(signs: Signs, info: BackupInfo) -> Line:

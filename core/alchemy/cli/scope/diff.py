@@ -9,6 +9,7 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
+from alchemy.cli.scope.backups import tell_passed_over
 from alchemy.cli.terminal import ago
 from alchemy.cli.wording import short_kind, value_text
 from alchemy.operations import backups as copies
@@ -30,6 +31,7 @@ def diff(given: Given, scope: str, file: str, json_: bool) -> None:
     Secrets are never shown: only that one differs.
     """
     found = copies.compare(given.store, scope, file)
+    tell_passed_over(given, found.owner, file, found.file)
     if json_:
         show_json(documents.comparison(found))
         return

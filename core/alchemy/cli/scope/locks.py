@@ -9,7 +9,7 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
-from alchemy.cli.scope.subject import find_scope, look
+from alchemy.cli.scope.subject import find_scope, look, tell_unread
 from alchemy.cli.terminal import duration, moment
 from alchemy.cli.tones import Line, line
 from alchemy.model.locks import LockView, Verdict
@@ -45,6 +45,7 @@ def locks(given: Given, scope: str | None, json_: bool) -> None:
         for said in lines_of(lock):
             page.say(*said)
     page.show()
+    tell_unread(view, prefix)
 
 
 def lines_of(lock: LockView) -> list[Line]:

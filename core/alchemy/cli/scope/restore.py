@@ -9,6 +9,7 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
+from alchemy.cli.scope.backups import tell_passed_over
 from alchemy.cli.scope.diff import draw, head
 from alchemy.errors import Refused, UsageError
 from alchemy.model.text import safe_text
@@ -56,6 +57,7 @@ def restore(
             hint=f"`alchemy scope backups {where}` lists them; --backup latest is the newest",
         )
     found = copies.compare(given.store, scope, undoes(given.store, scope) if file is None else file)
+    tell_passed_over(given, found.owner, file or "", found.file)
     if expect_serial is not None and expect_serial != found.serial_now:
         raise Refused(
             f"{found.owner} is at serial {found.serial_now} by now, not at {expect_serial}: somebody changed it",
