@@ -10,6 +10,8 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,14 +19,18 @@ import pytest
 
 from alchemy.errors import StateInvalid
 from alchemy.model.fold import Fold
+from alchemy.model.records import Put
 from alchemy.model.values import ScopeKind
 from alchemy.operations.restoring import restore
+from alchemy.operations.validate import validate
 from alchemy.store.layout import Layout
 from alchemy.store.ledger import Ledger
 from alchemy.store.local import LocalStore
 from tests.crash.runs import PROD, chance
 from tests.crash.server import Cloud
 from tests.crash.stepping import DEAD, Stepper
+from tests.model import rows
+from tests.store.lock_peer import CORE
 
 EVERY = bool(os.environ.get("ALCHEMY_EVERY"))
 SAMPLE = 6
@@ -185,3 +191,48 @@ def test_a_cleanup_that_dies_anywhere(scene: Scene) -> None:
         assert len(scene.cloud.items) == 2
         assert scene.deploy(root, n="2") == 0
         assert len(scene.cloud.items) == 2
+
+
+DIES = """
+import asyncio, os, sys
+from pathlib import Path
+from alchemy.operations.rebuilding import plan_rebuild, rebuild
+from alchemy.settings import Options, find_project
+from alchemy.store.files import Files
+from alchemy.store.layout import Layout
+from alchemy.store.local import LocalStore
+from tests.crash.runs import PROD
+
+class Dying(Files):
+    def move(self, path, name):
+        os._exit(9)
+
+root = Path(sys.argv[1])
+store = LocalStore(Layout(root), "d" * 32, Dying(root))
+
+async def main():
+    plan = await plan_rebuild(store, PROD, Options(), project=find_project(root.parent))
+    await rebuild(store, plan, Options())
+
+asyncio.run(main())
+"""
+
+
+def test_a_rebuild_that_dies_before_it_sets_the_journal_aside_makes_nobody_look_for_a_lost_one(tmp_path: Path) -> None:
+    """What is shown beside the lock names no run that the journal does not have."""
+    root = tmp_path / ".alchemy"
+    store = LocalStore(Layout(root), "a" * 32)
+
+    async def write() -> None:
+        store.prepare()
+        ledger = await Ledger.open(store, PROD, ScopeKind.STAGE, purpose="save", timeout=0.0)
+        await ledger.intend([Put(rows.row(f"{PROD}/a"))])
+        ledger.close(outcome="done", counts={}, failures=[])
+
+    asyncio.run(write())
+    environment = {**os.environ, "PYTHONPATH": f"{CORE}{os.pathsep}{CORE.parent}"}
+    died = subprocess.run([sys.executable, "-c", DIES, str(root)], env=environment, check=False)
+    assert died.returncode == 9
+    assert [one.problem for one in validate(root)] == [
+        "a run died with the lock: the system grants the lock: nobody holds it"
+    ]

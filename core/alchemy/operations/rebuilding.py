@@ -118,7 +118,7 @@ async def rebuild(
         beginning = salvaged.beginning(list(_ops(plan, salvaged.fold)))
         beginning = replace(beginning, next_seq=max(beginning.next_seq, last + 1))
         if lease is not None:
-            lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))
+            lease.publish(make_holder(store, owner, beginning.epoch, PURPOSE))
         fold = salvaged.fold
         keeps = bool(fold.resources and fold.kind)
         before = write_backup(store, fold, "before a rebuild") if keeps else ""

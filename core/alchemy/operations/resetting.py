@@ -183,7 +183,7 @@ async def _begin_anew(store: Store, plan: ResetPlan, options: Options, held: tup
         refuse_run(store, owner, fold)
         beginning = salvaged.beginning([Reserve(fold.hold)] if fold.hold is not None else [])
         if lease is not None:
-            lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))
+            lease.publish(make_holder(store, owner, beginning.epoch, PURPOSE))
         before = write_backup(store, fold, "before a reset") if fold.resources and fold.kind else ""
         aside = store.set_journal_aside(owner)
         ledger = await Ledger.open(

@@ -236,7 +236,7 @@ class _Restore:
             refuse_run(store, owner, now)
             beginning = self._beginning(now)
             if lease is not None:
-                lease.publish(make_holder(store, owner, beginning.epoch + 1, PURPOSE))
+                lease.publish(make_holder(store, owner, beginning.epoch, PURPOSE))
             before = ""
             if now.lineage and now.resources and now.kind:
                 with suppress(StorageFailed):  # what could be read is a help; the damaged journal itself is kept
