@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from alchemy.engine.calls import Stopped, describe, retrying, transient
-from alchemy.engine.deletion import look
+from alchemy.engine.calls import Stopped, describe
+from alchemy.engine.drifting import sight
 from alchemy.engine.losing import find_loss
 from alchemy.engine.outputs import unknown_sources
 from alchemy.engine.resource import Resource
-from alchemy.engine.secrets import restored
 from alchemy.engine.session import Run
 from alchemy.errors import Ambiguous, NoCloudYet, Refused, UsageError
-from alchemy.model.changes import Change, unverified
+from alchemy.model.changes import Change, Difference, root, unverified
+from alchemy.model.drift import OUTPUTS, Sighting
 from alchemy.model.naming import plain_name
 from alchemy.model.text import safe_text
 from alchemy.model.values import Action, Desired, ResourceState, Status
@@ -51,29 +51,35 @@ async def _look(run: Run, change: Change, wish: Desired, resource: Resource, opt
     if isinstance(name, str) and unknown_sources(name):
         return replace(change, reason="taken over if it exists: its name is known after deploy")
     name = name or plain_name(wish.address, type(resource).name_limit)
-    row = _as_adopted(wish, name)
+    row, patience = _as_adopted(wish, name), min(_TRIES, options.max_retries)
     try:
-        found = await retrying(
-            run.session.calls,
-            lambda _: look(run, restored(run, type(resource), row), row),
-            retries=min(_TRIES, options.max_retries),
-            delay=options.retry_delay,
-            worth=transient,
-            announce=run.retry(row.address, _TRIES),
-        )
+        sighting = await sight(run, row, type(resource), replace(options, max_retries=patience))
     except NoCloudYet:
-        found = None
+        sighting = Sighting(row, missing=True)
     except (Stopped, Ambiguous, Refused):
         raise
     except Exception as error:
         why = str(error) if isinstance(error, UsageError) else describe(error)
         text = f"taken over if it exists: only the deploy can look ({safe_text(why, 120)})"
         return replace(change, reason=text)
-    if found is None:
+    if sighting.missing:
         return replace(change, action=Action.CREATE, found=False, reason=f"no such object to adopt: {name}")
-    then = "taken over and updated" if wish.updatable else "taken over as it is"
-    reason = f"{name} exists{_which(resource, found, name)}: {then}"
-    return replace(change, found=True, reason=reason, diff=change.diff if wish.updatable else ())
+    return _taken_over(change, wish, resource, sighting)
+
+
+def _taken_over(change: Change, wish: Desired, resource: Resource, sighting: Sighting) -> Change:
+    """What becomes of the object: an update brings it to the wish, except for what no update can change."""
+    differs = [d for d in sighting.differences if not d.path.startswith(OUTPUTS)]
+    stays = sorted({root(d.path) for d in differs if not wish.updatable or root(d.path) in wish.fixed})
+    diff = [Difference(d.path, d.after, d.before, was=d.will, will=d.was) for d in differs if root(d.path) not in stays]
+    diff += [d for d in change.diff if d.unknown]
+    if wish.updatable and type(resource).observe is Resource.observe:
+        diff = list(change.diff)  # nobody can tell what it is: the update sends everything
+    name = sighting.row.physical_name
+    then = "taken over and updated" if diff else "taken over as it is"
+    kept = f"; no update changes its {', '.join(stays)}" if stays else ""
+    reason = f"{name} exists{_which(resource, sighting.row.outputs, name)}: {then}{kept}"
+    return replace(change, found=True, reason=reason, diff=tuple(diff))
 
 
 def _which(resource: Resource, found: Any, name: str) -> str:
