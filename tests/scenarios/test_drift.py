@@ -14,7 +14,7 @@ from alchemy.model.values import Status
 from tests.scenarios.world import CLOUD, Cloud, Named, Thing, World, nothing
 
 
-class Seen(Named, kind="world:Seen"):
+class Seen(Named, kind="drift:Seen"):
     """A thing whose size and region can be asked for."""
 
     label: str | None = None
@@ -219,7 +219,7 @@ def test_an_object_that_took_the_name_of_one_that_is_gone_is_not_touched(world: 
     assert (world.rows()["db"].adopted, world.rows()["db"].outputs["uid"]) == (True, "uid-of-somebody")
 
 
-class Ided(Named, kind="world:Ided"):
+class Ided(Named, kind="drift:Ided"):
     """Found by its id once it has one."""
 
     async def read(self, ctx: Context) -> Outputs | None:
@@ -227,7 +227,7 @@ class Ided(Named, kind="world:Ided"):
         return found if found and self.outputs.get("uid", found["uid"]) == found["uid"] else None
 
 
-class Sealed(Seen, kind="world:Sealed"):
+class Sealed(Seen, kind="drift:Sealed"):
     """Tells everything, also what it must not."""
 
     word: Any = ""

@@ -21,19 +21,21 @@ from alchemy.model.text import safe_text
 _MOST = 20  # differences that are listed
 
 
-def carry_out(given: Given, program: Path, file: Path, *, stage: str, adopt: bool, yes: bool) -> Ran:
-    """Plans again in a child process and compares; then runs, held to the plan step by step."""
+def carry_out(given: Given, program: Path, file: Path, *, stage: str, options: dict[str, bool], yes: bool) -> Ran:
+    """Plans again in a child process and compares; then runs, held to the plan step by step.
+
+    `options` are those that were typed; the plan has its own.
+    """
     from alchemy.cli.running import run
     from alchemy.engine.agreement import Agreement
     from alchemy.operations.planning import read_plan
 
     planned = read_plan(file)
-    _refuse_other_options(planned, stage=stage, adopt=adopt)
+    _refuse_other_options(planned, stage, options)
     _refuse_moved(given, file, planned, _plan_again(given, program, planned))
     _refuse_losses(planned, yes=yes)
     agreement = Agreement(planned)
-    options = {"adopt": True} if planned.adopt else {}
-    ran = run(given, program, phase="up", stage=planned.stage, options=options, yes=yes, agreed=agreement)
+    ran = run(given, program, phase="up", stage=planned.stage, options=_options(planned), yes=yes, agreed=agreement)
     if ran.error is not None and agreement.broken and not isinstance(ran.error, Refused):
         left = Refused(
             f"the run left its plan and stopped: {agreement.broken[0]}",
@@ -44,12 +46,18 @@ def carry_out(given: Given, program: Path, file: Path, *, stage: str, adopt: boo
     return ran
 
 
-def _refuse_other_options(planned: SavedPlan, *, stage: str, adopt: bool) -> None:
+def _options(planned: SavedPlan) -> dict[str, bool]:
+    """Those that it was made with."""
+    given = {"adopt": planned.adopt, "refresh": planned.refresh}
+    return {name: True for name, wanted in given.items() if wanted}
+
+
+def _refuse_other_options(planned: SavedPlan, stage: str, options: dict[str, bool]) -> None:
     if stage and stage != planned.stage:
         was = f"with --stage {safe_text(planned.stage, 80)}" if planned.stage else "without --stage"
         raise UsageError(f"the plan was made {was}, not with {safe_text(stage, 80)!r}", hint="leave --stage out")
-    if adopt and not planned.adopt:
-        raise UsageError("the plan was made without --adopt", hint="leave it out, or plan with --adopt")
+    for name in options.keys() - _options(planned).keys():
+        raise UsageError(f"the plan was made without --{name}", hint=f"leave it out, or plan with --{name}")
 
 
 def _refuse_moved(given: Given, file: Path, planned: SavedPlan, now: SavedPlan) -> None:
@@ -92,7 +100,7 @@ def _plan_again(given: Given, program: Path, planned: SavedPlan) -> SavedPlan:
         command = [sys.executable, "-P", "-m", "alchemy.cli", "plan", str(program), "--quiet", "--plain"]
         command += ["--out", str(file)]
         command += ["--stage", planned.stage] if planned.stage else []
-        command += ["--adopt"] if planned.adopt else []
+        command += [f"--{name}" for name in _options(planned)]
         command += ["--state-dir", str(given.state_dir)] if given.state_dir else []
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ})
         if done.returncode:

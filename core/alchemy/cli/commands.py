@@ -47,6 +47,7 @@ SCOPE: Table = {
     "restore": ("alchemy.cli.scope.restore:restore", "Make the state what it was in a backup."),
     "rebuild": ("alchemy.cli.scope.rebuild:rebuild", "Make state anew from what is left of it, and the cloud."),
     "reset": ("alchemy.cli.scope.reset:reset", "Forget everything in a scope's state; the cloud stays as it is."),
+    "drift": ("alchemy.cli.scope.drift:drift", "What the cloud has otherwise than the state says."),
     "cleanup": ("alchemy.cli.scope.cleanup:cleanup", "Destroy what runs left behind, at once or step by step."),
     "keep": ("alchemy.cli.scope.keep:keep", "Keep a resource whatever the program says, or no longer."),
     "stop": ("alchemy.cli.scope.stop:stop", "Ask the run that is at work in a scope to stop."),

@@ -13,10 +13,15 @@ from alchemy.cli.options import Command, Given, shared, stage_option
 @click.argument("program", required=False)
 @stage_option
 @click.option("--adopt", is_flag=True, help="Take over objects that exist already under the wished name.")
+@click.option(
+    "--refresh", is_flag=True, help="Look at each object first: drift is brought back, what is gone made again."
+)
 @click.option("--plan", "file", metavar="FILE", help="Do what `alchemy plan --out FILE` saved, or refuse (exit 5).")
 @click.option("--yes", is_flag=True, help="Consent to replacements that lose data; deploy asks nothing else.")
 @shared
-def deploy(given: Given, program: str | None, stage: str, adopt: bool, file: str | None, yes: bool) -> None:
+def deploy(
+    given: Given, program: str | None, stage: str, adopt: bool, refresh: bool, file: str | None, yes: bool
+) -> None:
     """Run PROGRAM (default: alchemy_run.py) and make the cloud match it.
 
     Creates what is new, updates what changed, and deletes what the program no longer declares. A failure skips what
@@ -29,11 +34,12 @@ def deploy(given: Given, program: str | None, stage: str, adopt: bool, file: str
     from alchemy.cli.scope.spilled import mention_spills
 
     path = program_of(given, program)
+    options = {name: True for name, wanted in (("adopt", adopt), ("refresh", refresh)) if wanted}
     if file is not None:
         from alchemy.cli.agreed import carry_out
 
-        ran = carry_out(given, path, Path(file), stage=stage, adopt=adopt, yes=yes)
+        ran = carry_out(given, path, Path(file), stage=stage, options=options, yes=yes)
     else:
-        ran = run(given, path, phase="up", stage=stage, options={"adopt": True} if adopt else {}, yes=yes)
+        ran = run(given, path, phase="up", stage=stage, options=options, yes=yes)
     ran.raise_error()
     mention_spills(given, [str(done.ledger.path) for done in ran.runs])

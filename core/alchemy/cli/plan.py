@@ -31,12 +31,20 @@ _BELOW = " " * 13  # where a reason goes on
 @click.argument("program", required=False)
 @stage_option
 @click.option("--adopt", is_flag=True, help="As `deploy --adopt`: look which objects exist under the wished names.")
+@click.option("--refresh", is_flag=True, help="As `deploy --refresh`: look at each object, and plan by what is there.")
 @click.option("--out", metavar="FILE", help="Save the plan: `alchemy deploy --plan FILE` does exactly that.")
 @click.option("--detailed-exitcode", is_flag=True, help="0: no changes, 2: changes, 1: anything else.")
 @as_json
 @shared
 def plan(
-    given: Given, program: str | None, stage: str, adopt: bool, out: str | None, detailed_exitcode: bool, json_: bool
+    given: Given,
+    program: str | None,
+    stage: str,
+    adopt: bool,
+    refresh: bool,
+    out: str | None,
+    detailed_exitcode: bool,
+    json_: bool,
 ) -> None:
     """Show what `alchemy deploy` would do with PROGRAM (default: alchemy_run.py).
 
@@ -51,7 +59,7 @@ def plan(
 
     path = program_of(given, program)
     file = _writable(out)
-    options = {"adopt": True} if adopt else {}
+    options = {name: True for name, wanted in (("adopt", adopt), ("refresh", refresh)) if wanted}
     ran = run(given, path, phase="plan", stage=stage, options=options, prints_to_stderr=True)
     if json_:
         show_json(document(ran))
@@ -60,7 +68,7 @@ def plan(
         _show_all(page, ran, verbose=given.verbose)
         page.show()
     if file is not None and ran.error is None:
-        _save(given, ran, path, file, stage=stage, adopt=adopt)
+        _save(given, ran, path, file, stage=stage, options=options)
     ran.raise_error()
     if detailed_exitcode and any(_changes(made) for made in ran.runs):
         raise Ended(2)
@@ -79,11 +87,11 @@ def _writable(out: str | None) -> Path | None:
     return Path(out)
 
 
-def _save(given: Given, ran: Ran, program: Path, file: Path, *, stage: str, adopt: bool) -> None:
+def _save(given: Given, ran: Ran, program: Path, file: Path, *, stage: str, options: dict[str, bool]) -> None:
     from alchemy.model.text import safe_text
     from alchemy.operations.planning import make_plan, write_plan
 
-    made = make_plan(ran.runs, program, stage=stage, adopt=adopt)
+    made = make_plan(ran.runs, program, stage=stage, **options)
     write_plan(file, made)
     if not given.quiet:
         sys.stderr.write(f"saved: `alchemy deploy --plan {safe_text(file)}` does exactly this, or refuses\n")
@@ -120,6 +128,7 @@ def _change(change: Change) -> dict[str, Any]:
         "found": change.found,
         "loses": change.loses,
         "follows": change.follows,
+        "drifted": change.drifted,
         "diff": [
             {
                 "path": d.path,
@@ -229,7 +238,7 @@ def _scope(address: str) -> str:
 
 def _worth_showing(change: Change) -> bool:
     """Not what surely stays as it is."""
-    return str(change.action) != "keep" or _verified_first(change) or bool(change.follows)
+    return str(change.action) != "keep" or _verified_first(change) or bool(change.follows) or change.drifted
 
 
 def _show_change(page: Page, change: Change, width: int) -> None:

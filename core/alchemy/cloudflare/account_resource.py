@@ -76,6 +76,10 @@ class AccountResource(Resource):
             found = await self.lookup(api, ctx.name)
         return None if found is None else self.described(found)
 
+    async def observe(self, ctx: Context) -> dict[str, Any] | None:
+        found = await self.api(ctx).find(self.path, self.known_id, headers=self.headers()) if self.known_id else None
+        return None if found is None else {name: told for name, told in self.told(found).items() if told is not None}
+
     async def list_names(self, ctx: Context) -> list[str]:
         found = self.api(ctx).items(self.path, member=self.listed, headers=self.headers())
         return [str(item.get(self.named)) async for item in found]
@@ -95,6 +99,10 @@ class AccountResource(Resource):
 
     def api(self, ctx: Context) -> Api:
         return Api.of(ctx, self.service)
+
+    def told(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The props, from the API's object; None where it does not say. Where it lies is never told: a hint is none."""
+        return {"name": found.get(self.named), "jurisdiction": found.get("jurisdiction")}
 
     def described(self, result: Any) -> dict[str, Any]:
         """The outputs, from the API's object."""

@@ -46,6 +46,11 @@ class D1Database(AccountResource, kind="cloudflare:D1Database"):
         found = await self.api(ctx).find(self.path, self.known_id) if self.known_id else None
         return found is None or found.get("num_tables") == 0
 
+    def told(self, found: dict[str, Any]) -> dict[str, Any]:
+        replication = found.get("read_replication")
+        mode = replication.get("mode") if isinstance(replication, dict) else None
+        return {**super().told(found), "read_replication": mode}
+
     async def update(self, ctx: Context, before: D1Database) -> Outputs:
         mode = self.read_replication or ("disabled" if before.read_replication else None)
         if mode is None:

@@ -43,6 +43,11 @@ class Queue(AccountResource, kind="cloudflare:Queue"):
                 return queue
         return None
 
+    def told(self, found: dict[str, Any]) -> dict[str, Any]:
+        given = found.get("settings")
+        settings: dict[str, Any] = given if isinstance(given, dict) else {}
+        return {**super().told(found), **{name: settings.get(name) for name in _DEFAULTS}}
+
     async def update(self, ctx: Context, before: Queue) -> Outputs:
         settings = {**{name: _DEFAULTS[name] for name in before.settings()}, **self.settings()}
         wish = {"queue_name": self.name or self.outputs["queue_name"], "settings": settings}

@@ -42,6 +42,9 @@ class R2Bucket(AccountResource, kind="cloudflare:R2Bucket"):
         outputs = super().described(result)  # the live API shouts the location; a binding needs the jurisdiction
         return {**outputs, "location": outputs["location"].lower(), "jurisdiction": self.jurisdiction}
 
+    def told(self, found: dict[str, Any]) -> dict[str, Any]:
+        return {**super().told(found), "storage_class": found.get("storage_class")}
+
     async def lookup(self, api: Api, name: str) -> dict[str, Any] | None:
         return await api.find(self.path, name, headers=self.headers())
 

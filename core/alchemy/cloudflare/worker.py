@@ -12,12 +12,20 @@ from typing import Any, ClassVar
 from alchemy.cloudflare.account_resource import AccountResource
 from alchemy.cloudflare.client import Api
 from alchemy.cloudflare.failures import is_gone
-from alchemy.cloudflare.worker_upload import binding_list, check_bindings, read_module, secret_names, upload_form
+from alchemy.cloudflare.worker_upload import (
+    binding_list,
+    check_bindings,
+    read_module,
+    secret_names,
+    seen_bindings,
+    upload_form,
+)
 from alchemy.engine.context import Context
 from alchemy.engine.outputs import unknown_sources
 from alchemy.engine.resource import Outputs, output, prop
 from alchemy.errors import CloudError, Refused
 from alchemy.model.secrets import Secret
+from alchemy.model.text import safe_text
 
 _MARK = "alchemy:"  # our tags begin with it; tags of others are kept
 
@@ -77,6 +85,27 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
             raise self._not_ours(name)
         public = await api.call("GET", self.path, name, "subdomain")
         return {**self.described(script), "url": await self._url(api, name) if public.get("enabled") else None}
+
+    async def observe(self, ctx: Context) -> dict[str, Any] | None:
+        """Code by its etag: another one than our last upload got is other code. Secrets by name."""
+        api, name = self.api(ctx), self.known_id or ctx.name
+        script, settings = await self.lookup(api, name), await api.find(self.path, name, "settings")
+        if script is None or settings is None:
+            return None
+        public = await api.call("GET", self.path, name, "subdomain")
+        found: dict[str, Any] = {"workers_dev": bool(api.checked(public).get("enabled"))}
+        if isinstance(settings.get("bindings"), list):
+            found["bindings"], found["env"] = seen_bindings(self.bindings, self.env, settings["bindings"])
+        if isinstance(settings.get("compatibility_date"), str):
+            found["compatibility_date"] = settings["compatibility_date"]
+        flags = settings.get("compatibility_flags")
+        if isinstance(flags, list):  # the order means nothing
+            same = sorted(map(str, flags)) == sorted(self.compatibility_flags)
+            found["compatibility_flags"] = self.compatibility_flags if same else flags
+        sent, now = self.outputs.get("etag"), script.get("etag")
+        if sent and now and sent != now:
+            found["module"] = f"other code (etag {safe_text(now, 12)})"
+        return found
 
     async def delete(self, ctx: Context) -> None:
         script = await self.lookup(self.api(ctx), self.known_id)

@@ -20,6 +20,7 @@ from alchemy.model.text import safe_text
 from alchemy.settings import find_project
 
 _READY = (".js", ".mjs")
+_SECRETS = ("secret_text", "secret_key")  # of which the API tells the name
 _TO_BUNDLE = (".ts", ".mts", ".cts", ".tsx", ".jsx")
 # kind -> type of the binding, its member, the output that goes there
 _BINDABLE = {
@@ -101,6 +102,43 @@ def binding_list(bindings: Mapping[str, Any], env: Mapping[str, Any]) -> list[di
     for name, text in env.items():
         found.append({"type": "secret_text" if _is_secret(text) else "plain_text", "name": name, "text": text})
     return found
+
+
+def seen_bindings(
+    bindings: Mapping[str, Any], env: Mapping[str, Any], found: list[Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(bindings, env) as the API tells them: what is as it was sent is the value itself, of a secret only that it is.
+
+    Secrets that were put there by hand stay there: they are not told.
+    """
+    there = {str(each["name"]): each for each in found if isinstance(each, dict) and "name" in each}
+    bound: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for sent in binding_list(bindings, env):
+        name = sent["name"]
+        mine, told = (bindings, bound) if name in bindings else (env, plain)
+        now = there.pop(name, None)
+        if now is not None:
+            told[name] = mine[name] if _is_as_sent(sent, now) else _said(now, shown=sent["type"] not in _SECRETS)
+    for name, now in there.items():
+        if now.get("type") not in _SECRETS:
+            (plain if now.get("type") == "plain_text" else bound)[name] = _said(now, shown=True)
+    return bound, plain
+
+
+def _is_as_sent(sent: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    if now.get("type") != sent["type"] or sent["type"] in _SECRETS:
+        return bool(now.get("type") == sent["type"])
+    return all(bool(now.get(member, value) == value) for member, value in sent.items())
+
+
+def _said(now: Mapping[str, Any], *, shown: bool) -> str:
+    """A text for the value, a name for an object: `d1 5e1f…`."""
+    kind = str(now.get("type"))
+    if kind == "plain_text" and shown:
+        return str(now.get("text"))
+    members = [member for type, member, _ in _BINDABLE.values() if type == kind]
+    return " ".join([kind, *(str(now.get(member)) for member in members)])
 
 
 def secret_names(bindings: Mapping[str, Any], env: Mapping[str, Any]) -> set[str]:

@@ -83,7 +83,7 @@ def _reason(change: Change, back: list[Difference], wish: Desired) -> str:
     return "; ".join(parts)
 
 
-def remedy(row: ResourceState, sighting: Sighting, fixed: frozenset[str], *, updatable: bool) -> str:
+def remedy(sighting: Sighting, fixed: frozenset[str], *, updatable: bool) -> str:
     """What a refreshing deploy of the same wish would do: create, replace, update, keep (taking over what is there)."""
     if sighting.missing:
         return str(Action.CREATE)

@@ -114,13 +114,14 @@ class PlannedScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlan:
-    """`program` and `program_digest` are for people; `stage` and `adopt` are the options that a deploy of it takes."""
+    """`program` and `program_digest` are for people; `stage`, `adopt` and `refresh` are what a deploy of it takes."""
 
     made_at: str
     program: str
     program_digest: str
     stage: str
     adopt: bool
+    refresh: bool = False
     scopes: tuple[PlannedScope, ...] = field(default=())
 
     @property

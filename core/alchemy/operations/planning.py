@@ -26,7 +26,9 @@ _HEAD = 4096  # bytes that tell whether a file is a plan
 _MOST = 6  # moves that are named in one error
 
 
-def make_plan(runs: Sequence[Run], program: Path, *, stage: str, adopt: bool) -> SavedPlan:
+def make_plan(
+    runs: Sequence[Run], program: Path, *, stage: str, adopt: bool = False, refresh: bool = False
+) -> SavedPlan:
     """Of the runs of a plan pass that went well."""
     if not runs:
         raise UsageError(f"{safe_text(program.name)} opened no scope: there is nothing to plan")
@@ -36,6 +38,7 @@ def make_plan(runs: Sequence[Run], program: Path, *, stage: str, adopt: bool) ->
         program_digest=hashlib.sha256(program.read_bytes()).hexdigest(),
         stage=stage,
         adopt=adopt,
+        refresh=refresh,
         scopes=tuple(_scope(run) for run in runs),
     )
 
