@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from alchemy.errors import AlchemyError
-from alchemy.model.backup import read_whole
 from alchemy.model.fold import Fold
 from alchemy.model.locks import Verdict
 from alchemy.model.paths import skeleton
 from alchemy.model.records import BadLine, decode
 from alchemy.model.text import safe_text
+from alchemy.operations.bucketwide import look_at_bucket
 from alchemy.operations.shapes import Finding
 from alchemy.operations.soundness import CUT, Soundness
+from alchemy.operations.spills import spills
 from alchemy.store.beginnings import BEGINS
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views, read_holder
@@ -39,7 +40,8 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     owners = Owners(store.owners())
     wanted = [owner for owner in owners.paths if not scope or _in(owner, scope) or owner == owners.of(scope)]
     if not isinstance(store, LocalStore):
-        return [finding for owner in wanted for finding in _remote(store, owner)]
+        found = [*look_at_bucket(store, owners.paths, wanted)]
+        return [*found, *_spilled(store, scope or "", found)]
     sound = Soundness(store.files, store.layout, owners.of)
     inventory = Inventory(store.files, store.layout)
     items = [item for item in inventory.everything() if not scope or _concerns(item, scope, owners.of(scope))]
@@ -53,6 +55,7 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     found += _leftovers(store, sound, items, scope)
     if not scope:
         found += _root(store)
+    found += _spilled(store, scope or "", found)
     return sorted(found, key=lambda finding: (finding.file, finding.severity))
 
 
@@ -266,21 +269,19 @@ def _root(store: LocalStore) -> Iterator[Finding]:
         yield Finding(".", "", "warning", "others may write it", f"chmod 700 {shown}")
 
 
-def _remote(store: Store, owner: str) -> Iterator[Finding]:
-    """What can be told of a bucket: its journals and its backups."""
-    try:
-        fold = store.read_fold(owner)
-        error = store.lost_records(fold, thorough=True) if fold.seq else None
-    except AlchemyError as damage:
-        error = damage
-    if error is not None:
-        yield Finding(f"{owner}/journal", owner, "error", error.message, error.hint)
-    for name in store.backups(owner):
-        try:
-            read_whole(name, store.read_backup(owner, name)[0], owner)
-        except (ValueError, AlchemyError, FileNotFoundError) as problem:
-            advice = f"nobody can go back to it; `alchemy scope backup {owner}` makes another"
-            yield Finding(f"{owner}/backups/{name}", owner, "warning", str(problem), advice)
+def _spilled(store: Store, scope: str, told: list[Finding]) -> Iterator[Finding]:
+    """What runs could not write, also in the directory for temporary files, where a full disk leaves it."""
+    known = {one.file for one in told}
+    for info in spills(store, scope):
+        path = Path(info.file)
+        file = safe_text(path.relative_to(store.root) if path.is_relative_to(store.root) else path)
+        if file in known:
+            continue
+        problem = info.problem or f"{info.run} of {info.scope} could not write {info.changes} changes to its journal"
+        advice = f"`alchemy scope recover {safe_text(info.file)}` writes them"
+        if info.problem:
+            advice = "keep it: it may hold the only copy of an id that the cloud gave"
+        yield Finding(file, info.scope, "error" if info.problem else "warning", problem, advice)
 
 
 def rewrite_views(root: Path, owner: str) -> int:

@@ -10,6 +10,7 @@ from alchemy.cli.failures import Ended
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope import documents
+from alchemy.cli.scope.spilled import mention_spills
 from alchemy.cli.scope.subject import find, health_cell, held, lock_of, look, mark, problems
 from alchemy.cli.terminal import ago, counted, duration, moment, size
 from alchemy.cli.tones import line
@@ -50,6 +51,7 @@ def inspect(given: Given, scope: str, json_: bool) -> None:
         else:
             _resource(page, view, node, now)
         page.show()
+    mention_spills(given, (owner,))
     if wrong:
         raise Ended(4)
 

@@ -9,6 +9,7 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Branch, Page, show_json
 from alchemy.cli.scope import documents
+from alchemy.cli.scope.spilled import mention_spills
 from alchemy.cli.scope.subject import find_scope, health_cell, held, lock_cell, lock_of, look, tell_unread
 from alchemy.cli.tones import line
 from alchemy.cli.wording import short_kind
@@ -42,6 +43,7 @@ def tree(given: Given, scope: str | None, json_: bool) -> None:
         page = Page(plain=given.plain)
         page.tree([branch(view, view.scopes[path]) for path in tops])
         page.show()
+    mention_spills(given, tops if scope is not None else ("",))
     tell_unread(view, *tops)
 
 

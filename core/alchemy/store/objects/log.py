@@ -22,12 +22,12 @@ from alchemy.store.objects.snapshots import BadSnapshot, decode_snapshot
 ENDS = ("open", "release")  # never deleted: a sleeper collides with the one, people read both
 
 
-def damaged(key: str, what: str) -> StateInvalid:
+def damaged(key: str, what: str, path: str) -> StateInvalid:
     """The one error for a journal that cannot be believed."""
     return StateInvalid(
         f"the journal is damaged: {safe_text(key)}: {what}",
-        hint="nothing was changed; restore the object from a version that the bucket keeps, or look at the newest "
-        "object in backups/ beside it; `alchemy scope validate` lists what else is affected",
+        hint="nothing was changed; restore the object from a version that the bucket keeps, or make another journal from "
+        f"what can be read with `alchemy scope rebuild {path}`; `alchemy scope validate` lists what else is affected",
     )
 
 
@@ -68,7 +68,7 @@ class Log:
                 yield from self._extend(seqs, [])
             except _Broken as broken:
                 if self.floor == tried:  # nobody compacted in between: it is damaged
-                    raise damaged(broken.key, broken.what) from None
+                    raise damaged(broken.key, broken.what, self.path) from None
                 tried = self.floor
             else:
                 self.reloaded = True
@@ -171,11 +171,13 @@ class Log:
                 hint="nothing was changed; use the version that wrote it, or a later one",
             ) from error
         except Unreadable as error:
-            raise damaged(self._key(seq), str(error)) from error
+            raise damaged(self._key(seq), str(error), self.path) from error
         except BadLine as error:
-            raise damaged(self._key(seq), f"{error}: an object is written at once, so it was edited") from error
+            raise damaged(
+                self._key(seq), f"{error}: an object is written at once, so it was edited", self.path
+            ) from error
         if record.seq != seq:
-            raise damaged(self._key(seq), f"it holds record {record.seq}")
+            raise damaged(self._key(seq), f"it holds record {record.seq}", self.path)
         return record, check
 
     def apply(self, record: Record, check: str) -> bool:
@@ -188,13 +190,15 @@ class Log:
             return False
         if opens == (record.epoch == fold.epoch):
             how = "opened twice" if opens else "never opened"
-            raise damaged(self._key(record.seq), f"epoch {record.epoch} was {how}")
+            raise damaged(self._key(record.seq), f"epoch {record.epoch} was {how}", self.path)
         try:
             rows, scopes = fold.apply(record, check)
             for key in (*rows, *scopes):
                 refuse_misplaced(key, self.path)
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # ours by its checksum, and by nothing else
-            raise damaged(self._key(record.seq), f"the checksum matches, and it is no record: {error}") from error
+            raise damaged(
+                self._key(record.seq), f"the checksum matches, and it is no record: {error}", self.path
+            ) from error
         self.remember(record)
         return True
 

@@ -59,7 +59,6 @@ class Scopes:
 
     def _find(self) -> list[str]:
         apps = [name for name in self._objects.folders(self._keys.prefix) if name not in _NOT_SCOPES and _named(name)]
-        found: list[str] = list(apps)
         now = self._clock.elapsed()
         inside = self._below(apps)
         self._without = {app: now for app, names in zip(apps, inside, strict=True) if not _SIGNS & {*names}}
@@ -68,7 +67,9 @@ class Scopes:
         for test, names in zip(tests, self._below(tests), strict=True):
             stages.remove(test)
             stages += [f"{test}/{name}" for name in names if _is_scope(name)]
-        found += [stage for stage, names in zip(stages, self._below(stages), strict=True) if _SIGNS & {*names}]
+        found = [stage for stage, names in zip(stages, self._below(stages), strict=True) if _SIGNS & {*names}]
+        ours = {stage.split("/")[0] for stage in found}  # other folders of the bucket are somebody else's
+        found += [app for app in apps if app in ours or app not in self._without]
         return sorted(found, key=lambda path: path.split("/"))
 
     def _below(self, paths: Sequence[str]) -> list[Sequence[str]]:
