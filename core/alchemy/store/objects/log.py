@@ -26,8 +26,8 @@ def damaged(key: str, what: str, path: str) -> StateInvalid:
     """The one error for a journal that cannot be believed."""
     return StateInvalid(
         f"the journal is damaged: {safe_text(key)}: {what}",
-        hint="nothing was changed; restore the object from a version that the bucket keeps, or make another journal from "
-        f"what can be read with `alchemy scope rebuild {path}`; `alchemy scope validate` lists what else is affected",
+        hint="nothing was changed; bring the object back from a version that the bucket keeps, or make another "
+        f"journal from what is left: `alchemy scope rebuild {path}`; `alchemy scope validate` lists what is affected",
     )
 
 
