@@ -143,8 +143,30 @@ def test_of_two_at_once_each_says_where_the_spill_is_kept(store: LocalStore) -> 
 
         report = recovered(store, file, timeout=20.0, waiting=overtake)
     assert (verdicts(report), report.kept) == ([("db", "stored")], str(done))
-    with pytest.raises(UsageError, match="there is no"):
-        recovered(store, file)
+    again = recovered(store, file)
+    assert (verdicts(again), again.kept) == ([("db", "stored")], str(done))
+
+
+def test_what_its_run_adds_while_it_is_recovered_is_recovered_too(store: LocalStore) -> None:
+    """A run that was fenced waits for the calls in flight, and writes what they bring into the same file."""
+    file = fenced(store, [[Put(creating(), "intent", "create")], [Put(creating(f"{PROD}/late"))]], created())
+    more = json.loads(file.read_bytes())
+    more["ops"].append(created(f"{PROD}/late").to_json())
+    del more["sha256"]
+    with actor_in(store.root) as other:
+        other.open(PROD)
+
+        def add(who: str) -> None:
+            file.write_text(json.dumps(more))
+            other.ask("close", path=PROD)
+
+        report = recovered(store, file, timeout=20.0, waiting=add)
+    assert verdicts(report) == [("db", "stored"), ("late", "write")]
+    late = stored(store, f"{PROD}/late")
+    assert late is not None
+    assert late.status is Status.READY
+    assert json.loads(Path(report.kept).read_bytes()) == more
+    assert spills(store) == ()
 
 
 def test_a_scope_that_came_and_went_within_one_spill(store: LocalStore) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,11 @@ async def recover(
 
     Running it again, also after a crash on the way, changes nothing more and puts the file away.
     """
-    spilled = read_spill(store, Path(file))
+    file = Path(os.path.abspath(file))
+    if not dry_run and os.path.lexists(_taken(file)):
+        with suppress(FileNotFoundError):
+            _bring_back(store, file)
+    spilled = read_spill(store, file)
     _refuse_foreign(store, spilled)
     fold = store.read_fold(spilled.scope)
     _refuse_other_state(spilled, fold)
@@ -56,7 +61,9 @@ async def recover(
         return report
     if report.written:
         report = await _write(store, spilled, report, timeout, waiting)
-    kept = _put_away(store, spilled.file)
+    kept = _put_away(store, spilled)
+    if not kept:  # the run that spilled it is not at its end
+        return await recover(store, file, timeout=timeout, waiting=waiting)
     detail = {"spill": kept, "written": report.written, "skipped": report.skipped, "run": report.run}
     note(store, "recover", str(spilled.scope), "done", spilled.why, **detail)
     return replace(report, kept=kept)
@@ -220,26 +227,48 @@ def _same(stored: ResourceState, row: ResourceState) -> bool:
 # --- putting the file away
 
 
-def _put_away(store: Store, file: Path) -> str:
-    """Into `spill/done/`, where it is kept. Copied first: a crash in between leaves both, and the next time ends it."""
-    files = files_of(store)
+def _put_away(store: Store, spilled: Spilled) -> str:
+    """Into `spill/done/`, where it is kept; its place. "" when its run has added to it since it was read: it stays.
+
+    Copied first: a crash in between leaves both, and the next time ends it.
+    """
+    files, file = files_of(store), spilled.file
     directory = store.root / "spill" / DONE
     place, number = directory / file.name, 1
     if os.path.realpath(file.parent) == os.path.realpath(directory):
         return str(file)
-    try:
-        data = files.read(file)
-    except FileNotFoundError:  # somebody recovered it at the same time, and was first
-        return str(place)
     files.make_directory(directory)
     while True:
         try:
-            files.close(files.create(place, data))
+            files.close(files.create(place, spilled.data))
             break
         except FileExistsError:
-            if files.read(place) == data:
+            if files.read(place) == spilled.data:
                 break
             number += 1
             place = directory / f"{file.stem}-{number}{file.suffix}"
-    files.remove(file)
-    return str(place)
+    # Under another name before it goes, so that nothing is taken away that its run writes in this moment.
+    taken = _taken(file)
+    try:
+        files.move(file, taken.name)
+        same = files.read(taken) == spilled.data
+    except FileNotFoundError:  # somebody recovered it at the same time, and was first
+        return str(place)
+    if same:
+        files.remove(taken)
+        return str(place)
+    _bring_back(store, file)
+    return ""
+
+
+def _taken(file: Path) -> Path:
+    return file.with_name(f"{file.name}.taken")
+
+
+def _bring_back(store: Store, file: Path) -> None:
+    """What was taken to be put away, also by one that died over it."""
+    files, taken = files_of(store), _taken(file)
+    try:
+        files.move(taken, file.name)
+    except FileExistsError:  # its run wrote it again: all of this is in that too
+        files.remove(taken)

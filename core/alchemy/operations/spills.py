@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Spilled:
     why: str
     at: str
     ops: tuple[dict[str, Any], ...]
+    data: bytes = field(repr=False)
 
 
 def spills(store: Store, scope: str = "") -> tuple[SpillInfo, ...]:
@@ -97,6 +98,8 @@ def _info(file: Path) -> SpillInfo:
 def read_spill(store: Store, file: Path) -> Spilled:
     """UsageError when it is not there; StateInvalid when it is no spill, or not one that we wrote."""
     file = Path(os.path.abspath(file))
+    done = file.parent / DONE / file.name
+    file = done if not os.path.lexists(file) and os.path.lexists(done) else file  # recovered before
     inside = os.path.realpath(file.parent) == os.path.realpath(store.root / "spill")
     if not os.path.lexists(file):
         raise _missing(store, file)
@@ -133,13 +136,13 @@ def parse_spill(file: Path, data: bytes) -> Spilled:
     """StateInvalid names what is wrong with it."""
     body = strict.read(data, file, _KEEP)
     try:
-        return _checked(file, body)
+        return _checked(file, body, data)
     except (ValueError, InvalidName, TypeError, KeyError) as error:
         why = error.message if isinstance(error, InvalidName) else str(error)
         raise StateInvalid(f"{safe_text(file)} is no spill that can be recovered: {why}", hint=_KEEP) from error
 
 
-def _checked(file: Path, body: Any) -> Spilled:
+def _checked(file: Path, body: Any, data: bytes) -> Spilled:
     if not isinstance(body, dict) or body.get("type") != "spill":
         raise ValueError("it does not say that it is one")
     if type(body.get("format")) is not int or body["format"] > FORMAT:
@@ -175,6 +178,7 @@ def _checked(file: Path, body: Any) -> Spilled:
         why=body["why"],
         at=at if isinstance(at, str) else "",
         ops=tuple(ops),
+        data=data,
     )
 
 
