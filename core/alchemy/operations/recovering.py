@@ -47,11 +47,9 @@ async def recover(
 
     Running it again, also after a crash on the way, changes nothing more and puts the file away.
     """
-    file = Path(os.path.abspath(file))
-    if not dry_run and os.path.lexists(_taken(file)):
-        with suppress(FileNotFoundError):
-            _bring_back(store, file)
-    spilled = read_spill(store, file)
+    if not dry_run:
+        _bring_back(store, Path(file))
+    spilled = read_spill(store, Path(file))
     _refuse_foreign(store, spilled)
     fold = store.read_fold(spilled.scope)
     _refuse_other_state(spilled, fold)
@@ -267,8 +265,11 @@ def _taken(file: Path) -> Path:
 
 def _bring_back(store: Store, file: Path) -> None:
     """What was taken to be put away, also by one that died over it."""
-    files, taken = files_of(store), _taken(file)
+    files, taken = files_of(store), Path(os.path.abspath(_taken(file)))
+    if not files.exists(taken):
+        return
     try:
-        files.move(taken, file.name)
+        with suppress(FileNotFoundError):  # somebody else did
+            files.move(taken, file.name)
     except FileExistsError:  # its run wrote it again: all of this is in that too
         files.remove(taken)
