@@ -56,8 +56,14 @@ def connect(store: Store, options: Options) -> Connection:
     from alchemy.engine.context import Connection
 
     if not is_local(options):
+        from alchemy.cloudflare.pace import pace_of
+
         target = Target(account=options.account_id, name="Cloudflare", base_url=options.api_base_url or CLOUDFLARE)
+        host = httpx.URL(target.base_url).host
+        here = host in ("localhost", "127.0.0.1", "::1")  # `alchemy cloud serve`: nobody counts there
+        pace = pace_of(target.base_url, options.api_token, limited=not here)
         client = httpx.AsyncClient(
+            event_hooks={"request": [pace.before], "response": [pace.after]},
             base_url=target.base_url,
             headers={"Authorization": f"Bearer {options.api_token}"},
             timeout=_REQUEST_TIMEOUT,

@@ -92,7 +92,7 @@ def read_envelope(response: httpx.Response, service: str, http: httpx.AsyncClien
         service=service,
         status=status,
         code=code,
-        retry_after=_asked_wait(response),
+        retry_after=asked_wait(response),
         hint=_hint(service, status, code),
     )
 
@@ -117,7 +117,7 @@ def _no_envelope(response: httpx.Response, service: str, http: httpx.AsyncClient
             f"{http.base_url.host} answered HTTP {status} ({kind}) instead of the API",
             service=service,
             status=status,
-            retry_after=_asked_wait(response),
+            retry_after=asked_wait(response),
             hint=_hint(service, status, 0),
         )
     # Never a CloudError: a proxy's 404 would read as "the object is gone", and its row would be dropped.
@@ -144,7 +144,7 @@ def _scrubbed(text: str, http: httpx.AsyncClient) -> str:
     return safe_text(text.replace(token, "•••") if len(token) >= _SECRET_FROM else text, 600)
 
 
-def _asked_wait(response: httpx.Response) -> float | None:
+def asked_wait(response: httpx.Response) -> float | None:
     """Seconds of Retry-After; a date counts from the answer's own Date, so that no clock is needed here."""
     asked = response.headers.get("retry-after", "").strip()
     if asked.isascii() and asked.isdigit():

@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from alchemy.errors import AlchemyError, CloudError
@@ -33,45 +34,65 @@ class CallCancelled(AlchemyError):
 
 
 class Calls:
-    """All calls of one session. `stopping` is set once and never cleared."""
+    """All calls of one session. `stopping` is set once and never cleared. `told` gets what is said to people."""
 
-    def __init__(self, permits: int) -> None:
+    def __init__(self, permits: int, told: Callable[[str], None] = lambda text: None) -> None:
         self._permits = asyncio.Semaphore(permits)
         self._turns = asyncio.Semaphore(permits)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._told = told
+        self._said: set[str] = set()
+        self._changes = 0  # begun or waiting for their turn
+        self._verbs = 0  # called or waiting for a permit
         self.stopping = asyncio.Event()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """For one change from its intent to its answer: what is only waiting is not announced yet."""
-        async with self._turns:
-            if self.stopping.is_set():
-                raise Stopped
-            yield
+        self._changes += 1
+        try:
+            async with self._turns:
+                if self.stopping.is_set():
+                    raise Stopped
+                yield
+        finally:
+            self._changes -= 1
 
     async def make(self, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
         """Holds a permit only while calling. Stopped, CallTimedOut, or what the call raises."""
-        async with self._permits:
-            if self.stopping.is_set():
-                raise Stopped
-            task = asyncio.create_task(call())
-            self._tasks.add(task)
-            task.add_done_callback(_hear)
-            try:
-                await asyncio.wait({task}, timeout=timeout)
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait({task}, timeout=1.0)
-                    if not task.done() or task.cancelled() or task.exception():
-                        raise CallTimedOut(
-                            f"no answer within {timeout:g} s: whether it happened is not known",
-                            hint="run again: the next try looks before it acts; `timeout=` allows more time",
-                        )
-                return self._answer(task)
-            finally:
-                self._tasks.discard(task)
-                if not task.done():
-                    task.cancel()
+        self._verbs += 1
+        try:
+            async with self._permits:
+                if self.stopping.is_set():
+                    raise Stopped
+                return await self._make(call, timeout)
+        finally:
+            self._verbs -= 1
+
+    async def _make(self, call: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
+        held = _Held(self)
+        before = _held.set(held)
+        task = asyncio.create_task(call())
+        _held.reset(before)
+        self._tasks.add(task)
+        task.add_done_callback(_hear)
+        try:
+            await asyncio.wait({task}, timeout=timeout)
+            while not task.done() and (more := held.since_last()):
+                await asyncio.wait({task}, timeout=more)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
+                if not task.done() or task.cancelled() or task.exception():
+                    raise CallTimedOut(
+                        f"no answer within {timeout:g} s: whether it happened is not known",
+                        hint="run again: the next try looks before it acts; `timeout=` allows more time",
+                    )
+            return self._answer(task)
+        finally:
+            self._tasks.discard(task)
+            if not task.done():
+                task.cancel()
 
     def _answer(self, task: asyncio.Task[T]) -> T:
         """What the call returned or raised. Only a stop of the run makes a cancelled call Stopped."""
@@ -94,6 +115,12 @@ class Calls:
         for task in list(self._tasks):
             task.cancel()
 
+    def say(self, once: str, text: Callable[[int], str]) -> None:
+        """Tells, once for each `once`, why nothing moves. `text` is given how many calls that concerns."""
+        if once not in self._said:
+            self._said.add(once)
+            self._told(text(max(self._changes, self._verbs)))
+
     async def pause(self, seconds: float) -> None:
         """Sleeps; Stopped as soon as the run is interrupted."""
         try:
@@ -101,6 +128,54 @@ class Calls:
         except TimeoutError:
             return
         raise Stopped
+
+
+class _Held:
+    """How long one call stood still at our own gate: that is not the time of the cloud."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+        self._gates = 0  # of its requests, how many wait now
+        self._began = self._total = 0.0
+
+    async def wait(self, seconds: float) -> None:
+        now = asyncio.get_running_loop().time
+        if not self._gates:
+            self._began = now()
+        self._gates += 1
+        try:
+            await self.calls.pause(seconds)
+        finally:
+            self._gates -= 1
+            if not self._gates:
+                self._total += now() - self._began
+
+    def since_last(self) -> float:
+        """Seconds held since this was last asked; more than none while it still is."""
+        total, self._total = self._total, 0.0
+        if self._gates:
+            now = asyncio.get_running_loop().time()
+            total, self._began = max(total + now - self._began, _LOOK_AGAIN), now
+        return total
+
+
+_LOOK_AGAIN = 0.05  # seconds; a call whose time ran out at the gate is not asked after every moment
+_held: ContextVar[_Held | None] = ContextVar("held", default=None)
+
+
+async def hold(seconds: float, once: str = "", why: Callable[[int], str] | None = None) -> None:
+    """For a cloud's client: the call at hand stands still, and its time with it; `why` is said once to people.
+
+    Stopped as soon as the run is interrupted. Outside a call it just sleeps.
+    """
+    held = _held.get()
+    if held is None:
+        await asyncio.sleep(seconds)
+        return
+    if why is not None:
+        held.calls.say(once, why)
+    if seconds > 0.0:
+        await held.wait(seconds)
 
 
 def _hear(task: asyncio.Task[Any]) -> None:

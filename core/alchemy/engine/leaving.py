@@ -52,7 +52,7 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
 
 async def _destroy_test(scope: Scope) -> None:
     if scope.interrupted:  # a stop ends the test, not its cleanup; a second signal still leaves at once
-        scope.session.calls = Calls(scope.options.max_concurrency)
+        scope.session.calls = Calls(scope.options.max_concurrency, scope.session.note)
     scope.run_state.failures.clear()
     try:
         await finish(scope)

@@ -63,7 +63,7 @@ class Session:
         self.phase = phase
         self.options = options
         self.target = target  # in words, for the run's first line
-        self.calls = Calls(options.max_concurrency)
+        self.calls = Calls(options.max_concurrency, self.note)
         self.secrets = Secrets(store, phase)
         self.index = OutputIndex()
         self.runs: dict[ScopePath, Run] = {}
@@ -99,14 +99,14 @@ class Session:
                 errors.append(error)
         return errors
 
+    def note(self, text: str) -> None:
+        for run in list(self.runs.values()):
+            run.emit(Noted(str(run.ledger.path), text), durable=run.ledger.writable)
+
     def same_cloud(self, options: Options) -> bool:
         """`options` name the account that this session talks to."""
-        mine = self.options
-        return (mine.api_token, mine.account_id, mine.api_base_url) == (
-            options.api_token,
-            options.account_id,
-            options.api_base_url,
-        )
+        names = ("api_token", "account_id", "api_base_url")
+        return all(getattr(self.options, name) == getattr(options, name) for name in names)
 
     @property
     def held(self) -> list[ScopePath]:
