@@ -89,7 +89,7 @@ def test_a_run_that_is_asked_stops_and_says_by_whom_and_why(store: Callable[[], 
     async def scene() -> None:
         other = store()
         async with working(store(), said):
-            asked = await asyncio.to_thread(lambda: request_stop(other, PROD, run="R-1", reason="wrong branch"))
+            asked = await asyncio.to_thread(lambda: request_stop(other, PROD, run="R-1", reason="not this branch"))
             assert (asked.outcome, asked.path) == ("asked", PROD)
             again = await asyncio.to_thread(lambda: request_stop(other, PROD, reason="me too"))
             assert again.request in (asked.request, None), "it was asked already"
@@ -100,7 +100,8 @@ def test_a_run_that_is_asked_stops_and_says_by_whom_and_why(store: Callable[[], 
         assert other.read_fold(PROD).last_release["outcome"] == "interrupted"
 
     asyncio.run(scene())
-    assert any("asked to stop by" in text and ": wrong branch: finishing" in text for text in notes(said))
+    told = [text for text in notes(said) if "asked to stop by" in text and ": not this branch: finishing" in text]
+    assert told, notes(said)
 
 
 def test_a_request_to_an_earlier_run_is_no_request_to_this_one(store: Callable[[], Store]) -> None:
