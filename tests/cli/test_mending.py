@@ -87,10 +87,15 @@ def test_a_program_finds_what_nobody_knows_any_more(house: Path) -> None:
 
 
 def test_sound_state_is_rebuilt_by_force_only(house: Path) -> None:
-    refused, enough, done = typed(
-        house, f"scope rebuild {PROD} --yes", f"scope rebuild {PROD} --force", f"scope validate {PROD}"
+    shown, refused, enough, done = typed(
+        house,
+        f"scope rebuild {PROD} --dry-run",
+        f"scope rebuild {PROD} --yes",
+        f"scope rebuild {PROD} --force",
+        f"scope validate {PROD}",
     )
-    assert refused.code == 5
+    assert (shown.code, refused.code) == (5, 5)
+    assert "rebuild    house/prod/hall" in shown.err
     assert "is sound" in refused.err
     assert enough.code == 0, enough.err
     assert done.code == 0
@@ -217,3 +222,9 @@ def test_on_a_terminal_the_whole_path_is_typed(house: Path) -> None:
         assert shown.end() == 0
     (listed,) = typed(house, "scope list --json")
     assert json.loads(listed.out)["resources"] == []
+
+
+def test_an_application_that_was_destroyed_and_has_stages_again_is_sound(house: Path) -> None:
+    gone, made, checked = typed(house, "destroy house --yes", "deploy", "scope validate")
+    assert (gone.code, made.code) == (0, 0), gone.err + made.err
+    assert "is sound" in checked.err, checked

@@ -172,7 +172,8 @@ def test_a_bucket_takes_the_rows_and_the_ring_as_files_do(desk: Desk) -> None:
     assert ring is not None
     where = Where(fold.lineage, "shop/prod", "shop/prod", "events", "/props/key")
     assert ring.open(fold.resources["shop/prod/events"].props["key"], where) == "needle-topic-key"
-    assert not desk.root.exists(), "nothing of it is on this machine"
+    here = [path for path in desk.root.rglob("*") if path.is_file()]
+    assert here == [desk.root / "shop/bucket.json"], "nothing of it is on this machine, but where it is"
     for needle in NEEDLES:
         assert needle.encode() not in b"".join(objects.bodies().values())
 
@@ -486,4 +487,5 @@ def test_flat_state_at_the_root_of_the_state_directory_is_named(desk: Desk) -> N
     desk.flat(name=".alchemy/state.json")
     line = flat_state_line(desk.root)
     assert f"alchemy scope migrate {desk.root}/state.json --into my-app/prod" in line
+    assert "--into shop/prod" in flat_state_line(desk.root, "shop")
     assert desk.migrate(desk.root) == "R-1", "the directory may be named as well"

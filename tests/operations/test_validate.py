@@ -190,7 +190,7 @@ def test_a_snapshot_backup_and_record_each_have_their_word(tmp_path: Path) -> No
     kept = newer.read_bytes()
     newer.write_bytes(kept[:-9])
     only(
-        tmp_path, f"{PROD}/snapshots/{newer.name}", "warning", "it is torn", f"rm .*{newer.name}`; the next run writes"
+        tmp_path, f"{PROD}/snapshots/{newer.name}", "warning", "it is torn", f"rm .*{newer.name}`: the journal does not need it"
     )
     newer.write_bytes(older.read_bytes())
     only(tmp_path, f"{PROD}/snapshots/{newer.name}", "warning", "misplaced: it is of record", "rm ")
@@ -459,14 +459,14 @@ def test_a_key_ring_and_an_audit_entry_that_are_torn_are_errors(root: Path) -> N
 def test_a_move_that_was_cut_short_is_told_with_the_command_that_finishes_it(root: Path) -> None:
     mark = root / "my-app/arriving.json"
     Files(root).replace(mark, b'{"format": 1, "type": "move"}')
-    only(root, "my-app/arriving.json", "warning", "on its way", "`alchemy scope migrate`")
+    only(root, "my-app/arriving.json", "warning", "on its way", "`alchemy scope migrate --to file`")
     Files(root).replace(mark, b"{")
-    only(root, "my-app/arriving.json", "error", "Invalid JSON in", "`alchemy scope migrate`")
+    only(root, "my-app/arriving.json", "error", "Invalid JSON in", "`alchemy scope migrate --to file`")
 
 
 def test_the_state_of_another_tool_is_named_with_the_command_that_takes_it_over(root: Path) -> None:
     Files(root).replace(root / "state.json", b"{}")
-    only(root, "state.json", "warning", "not of this tool", "`alchemy scope migrate`")
+    only(root, "state.json", "warning", "not of this tool", "`alchemy scope migrate /.*state.json --into ")
 
 
 def test_rows_that_look_alike_are_a_warning_and_scopes_that_differ_in_case_an_error(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Given:
         from alchemy.store import elsewhere
         from alchemy.store.place import find_store
 
-        leftover = "" if self.quiet else flat_state_line(self.root)
+        leftover = "" if self.quiet else flat_state_line(self.root, str(self.project.table.get("app", "")))
         if leftover:
             sys.stderr.write(f"note: {leftover}\n")
         store = find_store(self.project, self.state_dir)

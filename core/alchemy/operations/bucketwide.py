@@ -1,18 +1,20 @@
-"""What `scope validate` can tell of a bucket: its journals, backups and claims, and what nothing of ours is called.
+"""What `scope validate` tells of a bucket: its journals, backups, claims and strays; and of spills, wherever they are.
 
-There are no views and no files of runs. Reads only. Neighbour: `validate` asks, and looks at files by itself.
+There are no views in a bucket and no files of runs. Reads only. Neighbour: `validate` asks, and looks at files itself.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy.errors import AlchemyError
 from alchemy.model.backup import read_whole
 from alchemy.model.text import safe_text
 from alchemy.operations.shapes import Finding
+from alchemy.operations.spills import spills
 from alchemy.store.store import Store
 
 if TYPE_CHECKING:
@@ -78,3 +80,18 @@ def _claims(store: ObjectStore, wanted: Sequence[str]) -> Iterator[Finding]:
             problem = "who holds the lock cannot be told: it is no claim of alchemy"
             advice = f"the next run takes it over when nothing moves for a minute; or `alchemy scope unlock {path}`"
             yield Finding(f"locks/{safe_text(path, 200)}.lock", path, "warning", problem, advice)
+
+
+def look_at_spills(store: Store, scope: str, told: list[Finding]) -> Iterator[Finding]:
+    """What runs could not write, also in the directory for temporary files, where a full disk leaves it."""
+    known = {one.file for one in told}
+    for info in spills(store, scope):
+        path = Path(info.file)
+        file = safe_text(path.relative_to(store.root) if path.is_relative_to(store.root) else path)
+        if file in known:
+            continue
+        problem = info.problem or f"{info.run} of {info.scope} could not write {info.changes} changes to its journal"
+        advice = f"`alchemy scope recover {safe_text(info.file)}` writes them"
+        if info.problem:
+            advice = "keep it: it may hold the only copy of an id that the cloud gave"
+        yield Finding(file, info.scope, "error" if info.problem else "warning", problem, advice)

@@ -22,6 +22,7 @@ from alchemy.store.files import Files
 from alchemy.store.holders import check_record
 from alchemy.store.inventory import Item, What
 from alchemy.store.layout import RESOURCES, Layout
+from alchemy.store.moving import MOVED
 from alchemy.store.opening import sealed_sizes
 from alchemy.store.viewfile import ViewFile, examine
 
@@ -112,10 +113,11 @@ class Soundness:
             return [self.finding(path, scope, "nothing of alchemy is called so", advice, error=False)]
         if item.what is What.FLAT:
             problem = "it is not of this tool: perhaps the state of Alchemy for TypeScript, or of an earlier version"
-            return [self.finding(path, "", problem, "`alchemy scope migrate` takes it over", error=False)]
+            advice = f"`alchemy scope migrate {_shell(path)} --into APPLICATION/STAGE` takes it over"
+            return [self.finding(path, "", problem, advice, error=False)]
         if item.what is What.MOVING:
             problem = "state is on its way to or from another place, and was not all there"
-            advice = "`alchemy scope migrate` to the same place again finishes it"
+            advice = f"{_again(path)} finishes it"
             return [*self._json(item, scope), self.finding(path, scope, problem, advice, error=False)]
         if item.what is What.EDITED:
             advice = f"compare it with the view beside it, then remove it: `rm {_shell(path)}`"
@@ -147,7 +149,7 @@ class Soundness:
         return self._sizes[owner]
 
     def _snapshot(self, item: Item, scope: str) -> list[Finding]:
-        advice = f"remove it, the journal does not need it: `rm {_shell(item.path)}`; the next run writes a new one"
+        advice = f"`rm {_shell(item.path)}`: the journal does not need it, and another comes when enough has changed"
         try:
             body = read_snapshot(self._files.read(item.path), scope)
         except Newer as error:
@@ -187,7 +189,7 @@ class Soundness:
     def _json(self, item: Item, scope: str) -> list[Finding]:
         way_out = {
             What.KEYS: "put back your own copy: without it, sealed values cannot be opened",
-            What.MOVING: "`alchemy scope migrate` to the same place again writes it anew",
+            What.MOVING: f"{_again(item.path)} writes it anew",
             What.AUDIT: f"it tells nothing any more: `rm {_shell(item.path)}`",
         }[item.what]
         data = self._files.read(item.path)
@@ -246,6 +248,11 @@ def _aside(found: ViewFile) -> str:
     if found.problem:
         return f"a view that could not be read was put aside (torn, or a slip of an edit by hand): {found.problem}"
     return "a whole view that was put aside"
+
+
+def _again(mark: Path) -> str:
+    """The move that left a mark in the files of this machine."""
+    return f"`alchemy scope migrate --to {'r2' if mark.name == MOVED else 'file'}`"
 
 
 def _owner(root: Path) -> int:

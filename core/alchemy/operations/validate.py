@@ -18,10 +18,9 @@ from alchemy.model.locks import Verdict
 from alchemy.model.paths import skeleton
 from alchemy.model.records import BadLine, decode
 from alchemy.model.text import safe_text
-from alchemy.operations.bucketwide import look_at_bucket
+from alchemy.operations.bucketwide import look_at_bucket, look_at_spills
 from alchemy.operations.shapes import Finding
 from alchemy.operations.soundness import CUT, Soundness
-from alchemy.operations.spills import spills
 from alchemy.store.beginnings import BEGINS
 from alchemy.store.files import Files
 from alchemy.store.holders import lock_views, read_holder
@@ -30,7 +29,7 @@ from alchemy.store.layout import Layout
 from alchemy.store.local import LocalStore
 from alchemy.store.opening import JournalInvalid, epoch_numbers, load, lost_records, read_fold
 from alchemy.store.store import Store
-from alchemy.store.viewfile import place_of, read_view
+from alchemy.store.viewfile import ViewFile, place_of, read_view
 from alchemy.store.views import Views, lost_owner
 
 
@@ -41,7 +40,7 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     wanted = [owner for owner in owners.paths if not scope or _in(owner, scope) or owner == owners.of(scope)]
     if not isinstance(store, LocalStore):
         found = [*look_at_bucket(store, owners.paths, wanted)]
-        return [*found, *_spilled(store, scope or "", found)]
+        return [*found, *look_at_spills(store, scope or "", found)]
     sound = Soundness(store.files, store.layout, owners.of)
     inventory = Inventory(store.files, store.layout)
     items = [item for item in inventory.everything() if not scope or _concerns(item, scope, owners.of(scope))]
@@ -55,7 +54,7 @@ def validate(place: Store | Path, scope: str | None = None) -> list[Finding]:
     found += _leftovers(store, sound, items, scope)
     if not scope:
         found += _root(store)
-    found += _spilled(store, scope or "", found)
+    found += look_at_spills(store, scope or "", found)
     return sorted(found, key=lambda finding: (finding.file, finding.severity))
 
 
@@ -190,10 +189,14 @@ class Journal:
                 whose = safe_text(found.key.strip("\0").replace("\0", " of generation "), 200)
                 advice = f"remove it: `rm {safe_text(path)}`"
                 yield self._sound.finding(path, self._owner, f"misplaced: it is the file of {whose}", advice)
-            elif not key and fold is not None and fold.seq:
+            elif not key and fold is not None and fold.seq and not self._bare(path, found):
                 yield self._unknown(path, lost_owner(self._files, self._layout, fold, path), rewrite)
             elif fold and key and key != f"\0{self._owner}" and found.stamp != fold.stamps[key] and not self._busy:
                 yield self._sound.finding(path, self._owner, "it is behind the journal", rewrite, error=False)
+
+    def _bare(self, path: Path, found: ViewFile) -> bool:
+        """Of an application that was destroyed and has stages again: it is known by this file, without a row."""
+        return path == self._layout.scope_view(self._owner) and found.stamp is not None and not found.stamp.seq
 
     def _unknown(self, path: Path, lost: str, rewrite: str) -> Finding:
         if not lost:
@@ -267,21 +270,6 @@ def _root(store: LocalStore) -> Iterator[Finding]:
         return
     if writable:
         yield Finding(".", "", "warning", "others may write it", f"chmod 700 {shown}")
-
-
-def _spilled(store: Store, scope: str, told: list[Finding]) -> Iterator[Finding]:
-    """What runs could not write, also in the directory for temporary files, where a full disk leaves it."""
-    known = {one.file for one in told}
-    for info in spills(store, scope):
-        path = Path(info.file)
-        file = safe_text(path.relative_to(store.root) if path.is_relative_to(store.root) else path)
-        if file in known:
-            continue
-        problem = info.problem or f"{info.run} of {info.scope} could not write {info.changes} changes to its journal"
-        advice = f"`alchemy scope recover {safe_text(info.file)}` writes them"
-        if info.problem:
-            advice = "keep it: it may hold the only copy of an id that the cloud gave"
-        yield Finding(file, info.scope, "error" if info.problem else "warning", problem, advice)
 
 
 def rewrite_views(root: Path, owner: str) -> int:

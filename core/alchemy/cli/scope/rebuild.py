@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("scope")
 @click.argument("program", required=False)
-@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written; the exit code is that of doing it.")
 @click.option("--yes", is_flag=True, help="Do not ask; not enough over a sound state.")
 @click.option(
     "--force",
@@ -53,6 +53,8 @@ def rebuild(given: Given, scope: str, program: str | None, dry_run: bool, yes: b
         from alchemy.cli.pages import show_json
 
         show_json(document(plan, done))
+    if dry_run:
+        _refuse_sound(plan, force=force)
 
 
 def document(plan: RebuildPlan, done: RebuildReport | None) -> dict[str, object]:
@@ -111,13 +113,17 @@ def _ask(plan: RebuildPlan, *, yes: bool, force: bool, json_: bool) -> None:
     if not plan.severe:
         consent.ask(plan.owner.name, what, yes=yes or force)
         return
-    if not force:
+    _refuse_sound(plan, force=force)
+    consent.ask_hard(str(plan.owner), what, yes=yes or json_, force=force)
+
+
+def _refuse_sound(plan: RebuildPlan, *, force: bool) -> None:
+    if plan.severe and not force:
         raise Refused(
             f"{plan.owner} is sound: to rebuild it would only lose its history",
             hint=f"`alchemy scope restore {plan.owner} --backup latest` goes back to the newest backup; "
             "--force rebuilds it all the same",
         )
-    consent.ask_hard(str(plan.owner), what, yes=yes or json_, force=force)
 
 
 def _carry_out(given: Given, plan: RebuildPlan) -> RebuildReport:

@@ -60,4 +60,6 @@ def _show(given: Given, report: RecoverReport, *, dry_run: bool) -> None:
     if report.kept:
         sys.stderr.write(f"the file is kept: {safe_text(report.kept)}\n")
     if report.run:
-        sys.stderr.write("next: `alchemy deploy` looks at the cloud before it believes what was recovered\n")
+        _, _, stage = safe_text(report.scope, 200).partition("/")
+        deploy = f"alchemy deploy --stage {stage}" if stage else "alchemy deploy"
+        sys.stderr.write(f"next: `{deploy}` looks at the cloud before it believes what was recovered\n")

@@ -10,10 +10,11 @@ from alchemy.model.text import safe_text
 FLAT = "state.json"
 
 
-def flat_state_line(root: Path) -> str:
-    """About a flat `state.json` at the root of the state directory; "" when there is none."""
+def flat_state_line(root: Path, app: str = "") -> str:
+    """About a flat `state.json` at the root of the state directory; "" when there is none. `app`: of the project."""
     file = root / FLAT
     if not os.path.isfile(file):
         return ""
     shown = safe_text(file)
-    return f"{shown} is flat state, which is not read: `alchemy scope migrate {shown} --into my-app/prod` brings it in"
+    into = f"{safe_text(app, 80) or 'my-app'}/prod"
+    return f"{shown} is flat state, which is not read: `alchemy scope migrate {shown} --into {into}` brings it in"
