@@ -190,7 +190,11 @@ def test_a_snapshot_backup_and_record_each_have_their_word(tmp_path: Path) -> No
     kept = newer.read_bytes()
     newer.write_bytes(kept[:-9])
     only(
-        tmp_path, f"{PROD}/snapshots/{newer.name}", "warning", "it is torn", f"rm .*{newer.name}`: the journal does not need it"
+        tmp_path,
+        f"{PROD}/snapshots/{newer.name}",
+        "warning",
+        "it is torn",
+        f"rm .*{newer.name}`: the journal does not need it",
     )
     newer.write_bytes(older.read_bytes())
     only(tmp_path, f"{PROD}/snapshots/{newer.name}", "warning", "misplaced: it is of record", "rm ")
