@@ -219,6 +219,37 @@ def test_an_object_whose_answer_was_lost_is_found_again(case: Case, retries: int
     assert shop.requests == []
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.kind is not Worker], ids=lambda c: c.kind.__name__)
+@pytest.mark.parametrize("arrived", [True, False], ids=["the answer", "the request"])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "unnamed"])
+@pytest.mark.parametrize("retries", [0, 3], ids=["the next run", "the same run"])
+def test_a_creation_is_never_sent_again_before_a_look(
+    case: Case, arrived: bool, named: bool, retries: int, shop: Shop
+) -> None:
+    """A POST that is repeated blindly would be refused as taken, or would make a second object."""
+    lost: list[str] = []
+
+    def first_post(method: str, path: str) -> bool:
+        first = method == "POST" and not lost
+        lost.extend([path] if first else [])
+        return first
+
+    shop.loses, shop.refuses = (first_post, shop.refuses) if arrived else (shop.loses, first_post)
+    props = {"name": "my-own"} if named else {}
+    if retries:
+        shop.deploy(lambda: case.declare(**props), max_retries=retries)
+        methods = [method for method, _ in shop.requests]
+        following = methods[methods.index("POST") + 1 :]
+    else:
+        with pytest.raises(RunFailed):
+            shop.deploy(lambda: case.declare(**props), max_retries=0)
+        shop.deploy(lambda: case.declare(**props), max_retries=0)
+        following = [method for method, _ in shop.requests]
+    assert following[0] == "GET"
+    assert following.count("POST") == (0 if arrived else 1)
+    assert [found[case.listed[0]] for found in case.objects(shop)] == [shop.outputs("thing")[case.id]]
+
+
 @every_kind
 def test_an_object_whose_answer_was_lost_is_no_orphan_when_its_declaration_goes_away(case: Case, shop: Shop) -> None:
     shop.loses = lambda method, path: method in ("POST", "PUT")

@@ -28,14 +28,30 @@ def test_what_is_declared_starts_at_once_and_runs_side_by_side(world: World, clo
 
 
 def test_no_more_calls_at_once_than_allowed(world: World, cloud: Cloud) -> None:
-    async def body(app: Scope) -> None:
-        for n in range(12):
-            Thing(f"t{n}")
+    """Creating, updating, replacing and deleting alike, with the looks that a failed call costs."""
 
-    cloud.crowd = 3
-    world.deploy(body, max_concurrency=3)
-    assert cloud.most == 3
-    assert len(cloud.calls("create")) == 12
+    def things(size: int, region: str = "eu") -> Body[None]:
+        async def body(app: Scope) -> None:
+            for n in range(20):
+                Thing(f"t{n}", size=size, region=region)
+
+        return body
+
+    programs = {
+        "create": things(1),
+        "update": things(2),
+        "create ": things(2, "us"),  # replaces: 20 deletes follow
+        "delete": nothing,
+    }
+    for verb, program in programs.items():
+        cloud.log.clear()
+        cloud.most, cloud.crowd = 0, 3
+        cloud.fail(f"{verb.strip()} t5", ConnectionError("lost"))
+        world.deploy(program, max_concurrency=3, destroy_strategy="parallel")
+        assert cloud.most == 3, verb
+        assert sorted(set(cloud.calls(verb.strip()))) == sorted(f"t{n}" for n in range(20)), verb
+        assert "read t5" in cloud.log or verb == "update"
+    assert cloud.objects == {}
 
 
 def test_waiting_for_another_takes_no_place(world: World, cloud: Cloud) -> None:
