@@ -28,8 +28,9 @@ from alchemy.model.events import (
     ScopeEntered,
     ScopeLeft,
 )
+from alchemy.model.text import safe_text
 from alchemy_tui.present import times
-from alchemy_tui.present.line import Line, Tone, line, pad, piece, spread, wrap
+from alchemy_tui.present.line import Line, Piece, Tone, line, pad, piece, plain, spread, wrap
 from alchemy_tui.present.run import count_words
 from alchemy_tui.present.scene import Scene
 
@@ -58,6 +59,7 @@ _DOING = {
 _QUIET = frozenset({"keep", "kept", "unkept"})  # nothing became more or less
 VERB = 11  # cells
 _INDENT = 12  # cells: below the verb
+_ABOUT = 12 + VERB  # cells: where the subject begins
 
 
 def entry_lines(scene: Scene, entries: Iterable[Entry], owner: str, width: int, *, subject: str = "") -> list[Line]:
@@ -68,9 +70,12 @@ def entry_lines(scene: Scene, entries: Iterable[Entry], owner: str, width: int, 
         event = entry.event
         if not is_about(event.subject, subject, owner):
             continue
-        out.append(entry_line(scene, entry, owner, width))
+        out += _whole(scene, entry, owner, width)
         if isinstance(event, ChangeEnded) and event.outcome in ("failed", "blocked"):
             failed.add(event.subject)
+        if isinstance(event, RollbackEnded):
+            for address, why in event.left:
+                out += wrap(f"left {relative(address, owner)}: {why}", width, Tone.WARN, _ABOUT)
         if isinstance(event, RunEnded):
             for address, why in event.failures:
                 if address not in failed and is_about(address, subject, owner):
@@ -79,6 +84,35 @@ def entry_lines(scene: Scene, entries: Iterable[Entry], owner: str, width: int, 
             for hint in event.hints:
                 out += wrap(f"next: {hint}", width, indent=_INDENT)
     return out
+
+
+def _whole(scene: Scene, entry: Entry, owner: str, width: int) -> list[Line]:
+    """A sentence that has no room beside its subject stands below it, whole."""
+    drawn, said = entry_line(scene, entry, owner, width), _sentence(entry.event)
+    if not said or safe_text(said) in plain(drawn):
+        return [drawn]
+    name = relative(entry.event.subject, owner)
+    if isinstance(entry.event, Noted):
+        first, *rest = wrap(said, width - _ABOUT)
+        return [
+            (*drawn[:3], *first),
+            *((Piece(" " * _ABOUT), *each) for each in rest),
+        ]
+    tone = Tone.BAD if isinstance(entry.event, ChangeEnded | LockLost) else Tone.DIM
+    sign, verb, verb_tone, _, right = _tell(scene, entry.event, owner)
+    head = (*drawn[:1], piece(f"{sign} ", verb_tone), piece(f"{verb:<{VERB}}", verb_tone), piece(name, Tone.STRONG))
+    return [pad(spread(head, line((right, Tone.DIM)) if right else (), width), width), *wrap(said, width, tone, _ABOUT)]
+
+
+def _sentence(event: Event) -> str:
+    """What somebody has to be able to read to its end."""
+    if isinstance(event, Noted):
+        return event.text
+    if isinstance(event, ChangeEnded | ChangeRetried):
+        return event.error
+    if isinstance(event, RollbackStarted):
+        return event.because
+    return event.reason if isinstance(event, LockLost) else ""
 
 
 def is_about(about: str, subject: str, owner: str) -> bool:
@@ -137,8 +171,7 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         share = f"{event.done:g}/{event.total:g}"
         return glyphs.dot, "progress", Tone.DIM, line(name), share
     if isinstance(event, BackupTaken):
-        about = line(event.file, (f"  {event.reason}" if event.reason else "", Tone.DIM))
-        return glyphs.dot, "backup", Tone.DIM, about, ""
+        return glyphs.dot, "backup", Tone.DIM, line(event.file), event.reason
     if isinstance(event, Restored):
         what = f"{event.restored} set, {event.forgotten} forgotten" if event.restored or event.forgotten else ""
         about = line((f"as in {event.file}", Tone.TEXT), (f"  serial {event.serial}", Tone.DIM))
@@ -148,9 +181,9 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         return glyphs.retry, "rollback", Tone.WARN, about, f"{len(event.doomed)} to undo"
     if isinstance(event, RollbackEnded):
         left = f", {len(event.left)} left" if event.left else ""
-        about = line((name, Tone.STRONG), (f"  {len(event.undone)} undone{left}", Tone.TEXT))
+        about = line((f"{len(event.undone)} deleted again{left}", Tone.STRONG), (f"  {name}", Tone.DIM))
         tone = Tone.WARN if event.left else Tone.OK
-        return glyphs.ok, "undone", tone, about, times.duration(event.took)
+        return glyphs.corrupt if event.left else glyphs.ok, "undone", tone, about, times.duration(event.took)
     if isinstance(event, LockWaited):
         word, tone = ("waited", Tone.DIM) if event.took else ("waiting", Tone.WARN)
         took = times.duration(event.took) if event.took else ""

@@ -45,7 +45,7 @@ def _scope(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
     out = _heading(node.path.rpartition("/")[2], f"{node.kind} scope", node.path, width)
     out.append(field("status", scope_status(scene, node)))
     if node.problem:
-        out += _indented(node.problem, width, Tone.BAD)
+        out += _problem(scene, node, width)
     children, resources = len(node.children), len(node.resources)
     here = f"  {resources} here, {children} scope{'s' * (children != 1)} below" if children else ""
     out.append(field("holds", line(held(scene, node), (here, Tone.DIM))))
@@ -214,7 +214,7 @@ def _findings(scene: Scene, path: str, width: int) -> list[Line]:
     found = [
         one
         for one in scene.view.findings
-        if (one.scope == path or one.scope.startswith(f"{path}/")) and not (said and one.problem in said)
+        if (one.scope == path or one.scope.startswith(f"{path}/")) and not (one.problem in said and one.way_out in said)
     ]
     if not found:
         return []
@@ -225,6 +225,15 @@ def _findings(scene: Scene, path: str, width: int) -> list[Line]:
         out += wrap(one.problem, width, Tone.TEXT, 2)
         out += wrap(f"{scene.glyphs.arrow} {one.way_out}", width, Tone.DIM, 2)
     return out
+
+
+def _problem(scene: Scene, node: ScopeNode, width: int) -> list[Line]:
+    """The cause in red, the way out below it in plain letters."""
+    known = next((one for one in scene.view.findings if one.problem and one.problem in node.problem), None)
+    if known is None or known.way_out not in node.problem:
+        return _indented(node.problem, width, Tone.BAD)
+    way_out = _indented(f"{scene.glyphs.arrow} {known.way_out}", width, Tone.TEXT)
+    return [*_indented(known.problem, width, Tone.BAD), *way_out]
 
 
 def _indented(text: str, width: int, tone: Tone) -> list[Line]:
@@ -297,7 +306,7 @@ def peek(scene: Scene, subject: str, width: int) -> list[Line]:
                 out.append(line((f"{scene.glyphs.arrow} ", Tone.FAINT), (command[1], Tone.KEY)))
         spill = scene.spill(node.path)
         if spill:
-            out.append(line(("a spill waits  ", Tone.WARN), (spill, Tone.KEY)))
+            out += wrap(f"{scene.glyphs.arrow} {spill}", width, Tone.KEY)[:2]
         lock = lock_words.nearest(scene, node.path)
         out.append(
             (*line(("lock     ", Tone.DIM)), *(lock_words.summary(scene, lock) if lock else line(("free", Tone.DIM))))

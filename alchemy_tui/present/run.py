@@ -157,9 +157,12 @@ def card(scene: Scene, run: RunView, width: int) -> list[Line]:
         return out
     label = line(f"  {done}/{total}")
     out.append(pad((*line("  "), *bar(scene, done, total, max(4, width - cells(label) - 2), tone), *label), width))
-    words = [part for part in (count_words(run.counts) if run.counts else "", f"{run.running} running") if part]
-    by = f"{run.who} pid {run.pid}" if run.who else ""
-    out.append(spread(line((f"  {', '.join(words)}", Tone.TEXT)), line((by, Tone.DIM)), width))
+    by = line((f"{run.who} pid {run.pid}" if run.who else "", Tone.DIM))
+    at_work = f"{run.running} running"
+    said = line(f"  {count_words(run.counts)}, {at_work}" if run.counts else f"  {at_work}")
+    if cells(said) + cells(by) >= width:
+        said = (Piece("  "), *count_signs(run.counts), *line(f"  {at_work}"))
+    out.append(spread(said, by, width))
     for address, message in list(run.failures)[:3]:
         out.append(line((f"  {scene.glyphs.failed} {address.rpartition('/')[2]}: ", Tone.BAD), message))
     return out

@@ -64,7 +64,7 @@ def resource_status(scene: Scene, node: ResourceNode, *, short: bool = False) ->
     if node.health == Health.ORPHAN:
         return line((f"{glyphs.orphan} orphan", Tone.WARN))
     if state.kept:
-        return line((f"{glyphs.ok} kept", Tone.DIM))
+        return line((f"{glyphs.ok} kept", Tone.ACCENT))
     return line((f"{glyphs.ok} ", Tone.OK), ("ready", Tone.DIM))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from dataclasses import replace
 from threading import Event
@@ -11,23 +12,15 @@ from typing import Any
 import pytest
 
 from alchemy.errors import StateInvalid
-from alchemy.model.events import ChangeEnded, ChangeStarted, Noted, RunStarted
-from alchemy.operations.shapes import BackupInfo, Finding, Health, View
+from alchemy.model.events import ChangeEnded, ChangeStarted, Entry, Noted, RollbackEnded, RollbackStarted, RunStarted
+from alchemy.operations.shapes import BackupInfo, View
+from alchemy_tui.present.event import entry_lines
+from alchemy_tui.present.fate import fate
+from alchemy_tui.present.line import cells, plain
+from alchemy_tui.present.scene import scene_of
 from tests.dashboard import worlds
 from tests.dashboard.driving import MEDIUM, SMALL, Driver, dashboard
-from tests.dashboard.worlds import HandMade, World, ago
-
-WHY = "the journal is damaged: shop/dev/journal/000001.jsonl:1: records 1 to 5 are missing"
-WAY_OUT = "alchemy scope rebuild shop/dev"
-
-
-def damaged() -> World:
-    """Of a stage nothing can be read any more; another is well."""
-    world = World()
-    world.scope("shop", Health.CORRUPT).scope("shop/dev", Health.CORRUPT, f"{WHY}. {WAY_OUT}").scope("shop/prod")
-    world.resource("shop/prod/bucket", "cloudflare:R2Bucket")
-    world.findings.append(Finding("shop/dev/journal", "shop/dev", "error", WHY, WAY_OUT))
-    return world
+from tests.dashboard.worlds import NOW, HandMade, World, ago
 
 
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=str)
@@ -35,15 +28,15 @@ def test_a_damaged_stage_is_a_row_with_its_reason_and_nobody_claims_to_know_what
     size: tuple[int, int],
 ) -> None:
     async def flow() -> None:
-        async with dashboard(damaged(), size) as driver:
+        async with dashboard(worlds.damaged(), size) as driver:
             driver.browse.scopes.go_to("shop/dev")
             await driver.sees("▲ corrupt")
             assert "resources unknown" in driver.text
             assert "0 resources" not in driver.text
             assert "records 1 to 5 are" in driver.text
             driver.browse.scopes.go_to("shop")
-            await driver.sees("1 resource and unknown ones")
-            driver.browse.scopes.go_to("shop/prod/bucket")
+            await driver.sees("9 resources and unknown ones")
+            driver.browse.scopes.go_to("shop/prod/storage/uploads")
             await driver.sees("✓ ready")
 
     asyncio.run(flow())
@@ -92,21 +85,61 @@ def test_a_source_that_does_not_answer_is_said_within_five_seconds() -> None:
 @pytest.mark.parametrize("size", [SMALL, MEDIUM], ids=str)
 def test_a_spill_that_waits_is_seen_in_the_tree_and_in_the_details_with_its_command(size: tuple[int, int]) -> None:
     async def flow() -> None:
-        world = worlds.demo(live=False)
-        world.locks.clear()
-        world.scopes["shop/prod"] = replace(world.scopes["shop/prod"], health=Health.OK)
-        file = "/site/shop/.alchemy/spill/prod-1.json"
-        way_out = f"alchemy scope recover {file}"
-        said = "a spill waits: R-16 could not write 3 changes to the journal (the disk is full)"
-        world.findings.append(
-            Finding("spill/prod-1.json", "shop/prod", "warning", said, f"alchemy scope recover {file}")
-        )
+        world = worlds.damaged()
+        way_out = f"alchemy scope recover {world.root}/spill/shop~prod-16-5c1e77aa.json"
         async with dashboard(world, size) as driver:
             driver.browse.scopes.go_to("shop/prod")
             await driver.sees("▲ a spill waits")
-            assert way_out in driver.text
+            assert way_out in "".join(line.strip("│ ") for line in driver.lines) or size == MEDIUM
+            await driver.press("colon", *"recover", "enter")
+            await driver.until(lambda: shlex.split(driver.app.clipboard) == way_out.split(), "copied")
 
     asyncio.run(flow())
+
+
+def test_what_is_done_in_a_terminal_is_found_and_says_why_it_is_not_due() -> None:
+    async def flow() -> None:
+        async with dashboard(worlds.demo(), SMALL) as driver:
+            driver.browse.scopes.go_to("shop/dev")
+            await driver.press("colon", *"rebuild", "enter")
+            await driver.until(lambda: driver.app.clipboard == "alchemy scope rebuild shop/dev", "copied")
+            await driver.press("colon", *"recover")
+            await driver.sees("no spill waits here")
+
+    asyncio.run(flow())
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("shop/prod/database/db-old", "blocked: still used by shop/prod/compute/mailer, which stays"),
+        ("shop/prod/compute/cron-nightly", "the next cleanup deletes it"),
+        ("shop/prod/storage/reports", "kept: cleanup and destroy pass over it"),
+        ("shop/prod/storage/outbox", ""),
+    ],
+)
+def test_an_orphan_says_what_becomes_of_it_and_what_blocks_that(address: str, said: str) -> None:
+    scene = scene_of(worlds.damaged().view(), NOW.timestamp())
+    node = scene.view.resources[address]
+    told = fate(scene, node)
+    assert (told[0].startswith(said) if told else "") == bool(said) if said else told is None
+
+
+def test_the_end_of_a_long_note_and_of_a_long_cause_can_be_read() -> None:
+    cause = "a rather long cause of a failure " * 5 + "and its end"
+    log = [
+        Entry("R-1", 1, ago(seconds=9), RollbackStarted("shop/dev", cause, ["shop/dev/a", "shop/dev/b"])),
+        Entry("R-1", 2, ago(seconds=8), ChangeEnded("shop/dev/a", "x:Y", "delete", "failed", 0.1, cause)),
+        Entry("R-1", 3, ago(seconds=7), RollbackEnded("shop/dev", ["shop/dev/b"], [["shop/dev/a", cause]], 0.4)),
+        Entry("R-1", 4, ago(seconds=6), Noted("shop/dev", cause)),
+    ]
+    drawn = entry_lines(scene_of(worlds.empty().view(), NOW.timestamp()), log, "shop/dev", 60)
+    assert all(cells(one) <= 60 for one in drawn)
+    text = " ".join(" ".join(plain(one) for one in drawn).split())
+    assert text.count("and its end") == 4
+    assert "2 to undo" in text
+    assert "1 deleted again, 1 left" in text
+    assert "left a: a rather long" in text
 
 
 def runs_without_counts() -> World:

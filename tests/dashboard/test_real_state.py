@@ -154,7 +154,7 @@ def test_a_run_killed_in_the_middle_is_lost_and_leaves_a_stale_lock_and_half_mad
                 await driver.sees("creating…")
                 process.kill()
                 process.wait()
-            await driver.sees("half created")
+            await driver.sees("unfinished")
             await driver.sees("stale lock")
             await driver.sees("lost its process")
             driver.browse.scopes.go_to("shop/prod")

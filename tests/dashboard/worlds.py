@@ -397,6 +397,34 @@ def demo(*, live: bool = True) -> World:
     return world
 
 
+WHY = "the journal is damaged: shop/dev/journal/000001.jsonl:1: records 1 to 5 are missing"
+WAY_OUT = (
+    "nothing was changed; put back your own copy of the journal directory, or make another from what can be read with "
+    "`alchemy scope rebuild shop/dev`; `alchemy scope validate` lists what else is affected"
+)
+
+
+def damaged() -> World:
+    """Of shop/dev nothing can be read any more, and a spill of shop/prod waits; an orphan that somebody uses."""
+    world = demo(live=False)
+    world.locks.clear()
+    for gone in [path for path in (*world.scopes, *world.resources) if path.startswith("shop/dev")]:
+        world.scopes.pop(gone, None)
+        world.resources.pop(gone, None)
+    world.runs.pop("shop/dev")
+    world.scopes["shop"] = replace(world.scopes["shop"], children=("shop/prod",))
+    world.scope("shop/dev", Health.CORRUPT, f"{WHY}. {WAY_OUT}")
+    world.findings[:] = [Finding("shop/dev/journal", "shop/dev", "error", WHY, WAY_OUT)]
+    said = "a spill waits: R-16 could not write 3 changes to the journal (No space left on device)"
+    file = "spill/shop~prod-16-5c1e77aa.json"
+    world.findings.append(Finding(file, "shop/prod", "warning", said, f"alchemy scope recover {world.root}/{file}"))
+    mailer = world.resources["shop/prod/compute/mailer"]
+    needs = (*mailer.state.depends_on, "shop/prod/database/db-old")
+    world.resources[mailer.state.key] = replace(mailer, state=replace(mailer.state, depends_on=needs))
+    world.scopes["shop/prod/edge"] = replace(world.scopes["shop/prod/edge"], health=Health.OK, problem="")
+    return world
+
+
 def hostile() -> World:
     """Every name that ever broke a terminal, as scope, as resource, as value and in a log."""
     world = World(root="/tmp/[red]root\x1b[0m")
