@@ -56,6 +56,11 @@ class Lamp(Resource, kind="test:Lamp"):
     async def read(self, ctx: Context) -> Outputs | None:
         return {"place": f"hall of {self.id}"} if (HALL / ctx.name).exists() else None
 
+    async def observe(self, ctx: Context) -> dict[str, str] | None:
+        if self.broken:
+            raise RuntimeError("no ladder\\x1b[31m here")
+        return {"light": (HALL / ctx.name).read_text()} if (HALL / ctx.name).exists() else None
+
     async def update(self, ctx: Context, before: "Lamp") -> Outputs:
         (HALL / ctx.name).write_text(self.light)
         return {"place": f"hall of {self.id}"}

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from alchemy import Context, Outputs, Resource, alchemy, output, prop
 from alchemy.engine.blocks import Opening
@@ -99,6 +99,10 @@ class Thing(Resource, kind="crash:Thing"):
         found = [id for id, item in CLOUD.get().items.items() if item.name == ctx.name]
         return {"item_id": found[0]} if found else None
 
+    async def observe(self, ctx: Context) -> dict[str, Any] | None:
+        item = CLOUD.get().items.get(self.item_id)
+        return {"size": item.size, "region": item.region} if item else None
+
     async def update(self, ctx: Context, before: Thing) -> Outputs:
         return {"item_id": await CLOUD.get().put(self.item_id, Item(ctx.name, self.size, self.region))}
 
@@ -116,6 +120,7 @@ class Wish:
     blocks: int = 0
     one_by_one: bool = False
     phase: str = "up"
+    refresh: bool = False
 
     @property
     def count(self) -> int:
@@ -152,7 +157,7 @@ def run(root: Path, cloud: Memory, wish: Wish, files: Files | None = None) -> No
     """One whole run of a program."""
 
     async def deploy() -> None:
-        options = Options(retry_delay=0.0)
+        options = Options(retry_delay=0.0, refresh=wish.refresh)
         session = Session(on_store(root, files or Files(root)), wish.phase, options, no_cloud, None, "memory")
         async with Opening(lambda: open_owner(session, PROD, ScopeKind.STAGE, options)):
             await wish.declare()
