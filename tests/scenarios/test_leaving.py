@@ -168,6 +168,52 @@ def test_the_second_signal_leaves_at_once_though_the_program_tidies_up(world: Wo
     assert world.fold().last_release["outcome"] == "interrupted"
 
 
+COLLECTING = """
+import asyncio
+from alchemy import alchemy
+from tests.scenarios.world import CLOUD, Cloud, Thing
+
+class Slow(Thing, kind="world:Slow"):
+    async def delete(self, ctx):
+        print("deleting", flush=True)
+        await asyncio.sleep(0.3)
+
+async def main():
+    CLOUD.set(Cloud())
+    async with alchemy("my-app", stage="prod"):
+        Slow("old")
+    try:
+        async with alchemy("my-app", stage="prod"):
+            pass
+    finally:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        print("tidied up", flush=True)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", [[], ["-m", "alchemy.cli", "deploy"]], ids=["python", "alchemy"])
+def test_the_programs_own_finally_is_not_cut_off_after_the_scope_was_left(
+    world: World, command: list[str], number: signal.Signals
+) -> None:
+    """The scope ends with the last call; whoever waited for the calls as well is late, and has nothing to stop."""
+    running = start(world, COLLECTING, *command)
+    try:
+        assert heard(running) == "deleting"
+        running.send_signal(number)
+        said, errors = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, said.strip()) == (130, "tidied up"), errors
+    assert "Traceback" not in errors
+    assert world.fold().last_release["outcome"] == "interrupted"
+
+
 ENDING = """
 import threading, time
 

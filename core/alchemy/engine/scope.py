@@ -222,10 +222,10 @@ class Scope:
             return report
         outcome = "interrupted" if self.interrupted else "failed" if run.failures or failed else "done"
         await self._close(outcome)
-        if outcome == "interrupted":
-            raise Interrupted
         if outcome == "failed":
             raise run_failed(self.run_state, self.phase, failed)
+        if self.interrupted:  # also by a signal that came while it was closed
+            raise Interrupted
         return report
 
     async def _end_below(self, options: Options, destroy: bool) -> list[RunFailed]:

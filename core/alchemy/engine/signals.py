@@ -103,7 +103,10 @@ class Interrupts:
                 if run.ledger.writable and run.ledger.failure is None:
                     with suppress(AlchemyError):  # said when the scope is left
                         await run.ledger.flush()
-        if self._main is not None and not self._main.done() and not any(s.closing for s in sessions):
+        left = [session for session in sessions if session in open_sessions()]
+        if sessions and not left:
+            return  # who left them has raised: the program is in its own `finally`, which nobody cuts off
+        if self._main is not None and not self._main.done() and not any(session.closing for session in left):
             self._main.cancel()
 
 
