@@ -37,7 +37,7 @@ def well_said(ended: Ended) -> None:
     said = ended.err + ended.out
     assert "Traceback" not in said
     assert re.search(r"cannot (write|write to|sync|create) /\S+: No space left on device", said), said
-    assert re.search(r"next: .*make room on the disk of", said), said
+    assert re.search(r"next: .*free space on the disk of", said), said
 
 
 def nothing_forgotten(bench: Bench, said: str) -> None:
