@@ -1,6 +1,7 @@
 """One byte form for one meaning: canonical JSON, its hash, and the walk that refuses what JSON cannot carry.
 
 Diffs and no-op checks compare these bytes, so key order, `2.0` for `2` and tuples for lists never show as a change.
+Texts are the same when their code points are: an `é` of one and an `é` of two are two texts, as they are for a cloud.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def normalise(value: object, where: str = "", depth: int = 0) -> Json:
         if value != value or value in (float("inf"), float("-inf")):
             raise UsageError(f"{where or 'value'}: {value} has no JSON form", hint="pass None or a string")
         whole = int(value)  # type: ignore[call-overload]
-        return whole if whole == value and abs(whole) < 1 << 53 else value
+        return whole if whole == value and -_INT64 <= whole < _INT64 else value
     if depth > MAX_JSON_DEPTH:
         raise UsageError(f"{where or 'value'} is nested deeper than {MAX_JSON_DEPTH} levels", hint="flatten it")
     if isinstance(value, Mapping):
