@@ -11,7 +11,8 @@ import pytest
 from alchemy import Context, Outputs, RunFailed, Scope, output
 from alchemy.model.events import ChangePlanned
 from alchemy.model.values import Status
-from tests.scenarios.world import CLOUD, Cloud, Named, Thing, World, nothing
+from tests.scenarios.test_verifying import go_back
+from tests.scenarios.world import CLOUD, Cloud, Named, Solid, Thing, World, nothing
 
 
 class Seen(Named, kind="drift:Seen"):
@@ -251,3 +252,59 @@ def test_a_secret_is_never_compared_nor_shown(world: World, cloud: Cloud, monkey
     world.deploy(sealed, refresh=True)
     assert reasons(world) == {"db": 'update: drifted: word.open "wide" → "shut"'}
     assert "other-word" not in str(world.tree()) + str(world.events)
+
+
+class Rigid(Solid, kind="drift:Rigid"):
+    """Cannot be updated; with it goes what is in it."""
+
+    holds_data = True
+
+    async def observe(self, ctx: Context) -> dict[str, Any] | None:
+        return {"size": CLOUD.get().objects[ctx.name]["size"]}
+
+
+async def box(scope: Scope) -> None:
+    Rigid("box")
+
+
+def test_a_replacement_that_would_lose_data_waits_for_consent(world: World, cloud: Cloud) -> None:
+    world.deploy(box)
+    there(world, cloud, "box")["size"] = 9
+    before = world.rows()
+    (planned,) = world.planned(box, refresh=True)
+    assert planned.reason == "drifted: size 9 → 1; drift:Rigid cannot be updated"
+    assert planned.loses == "would lose data: needs --yes or allow_data_loss=True"
+    with pytest.raises(RunFailed):
+        world.deploy(box, refresh=True)
+    assert (world.rows(), len(cloud.objects)) == (before, 1), "and a plain deploy finds nothing to do"
+    world.deploy(box, refresh=True, asked={"yes": True})
+    assert [each["size"] for each in cloud.objects.values()] == [1]
+
+
+def test_half_an_update_is_finished_and_made_again_when_its_object_is_gone(world: World, cloud: Cloud) -> None:
+    async def larger(scope: Scope) -> None:
+        Seen("db", size=6)
+
+    world.deploy(db)
+    cloud.fail("update db")
+    with pytest.raises(RunFailed):
+        world.deploy(larger)
+    world.deploy(larger, refresh=True)
+    assert reasons(world) == {"db": "update: changed: size"}
+    assert there(world, cloud)["size"] == 6
+    cloud.fail("update db")
+    with pytest.raises(RunFailed):
+        world.deploy(db)
+    cloud.objects.clear()
+    world.deploy(db, refresh=True)
+    assert reasons(world) == {"db": "create: not found in the cloud"}
+    assert there(world, cloud)["size"] == 5
+
+
+def test_rows_that_came_back_from_a_copy_are_believed_after_a_refresh(world: World, cloud: Cloud) -> None:
+    world.deploy(db)
+    go_back(world)
+    cloud.log.clear()
+    world.deploy(db, refresh=True)
+    assert cloud.log == ["read db", "observe db"]
+    assert not world.rows()["db"].verify

@@ -114,12 +114,16 @@ def seen_bindings(
     there = {str(each["name"]): each for each in found if isinstance(each, dict) and "name" in each}
     bound: dict[str, Any] = {}
     plain: dict[str, Any] = {}
-    for sent in binding_list(bindings, env):
-        name = sent["name"]
-        mine, told = (bindings, bound) if name in bindings else (env, plain)
-        now = there.pop(name, None)
-        if now is not None:
-            told[name] = mine[name] if _is_as_sent(sent, now) else _said(now, shown=sent["type"] not in _SECRETS)
+    for name, mine in [*bindings.items(), *env.items()]:
+        told, now = bound if name in bindings else plain, there.pop(name, None)
+        if now is None:
+            continue
+        try:
+            [sent] = binding_list({name: mine}, {}) if told is bound else binding_list({}, {name: mine})
+        except (AttributeError, KeyError):  # brought in by a migration: nothing to compare with
+            told[name] = mine
+            continue
+        told[name] = mine if _is_as_sent(sent, now) else _said(now, shown=sent["type"] not in _SECRETS)
     for name, now in there.items():
         if now.get("type") not in _SECRETS:
             (plain if now.get("type") == "plain_text" else bound)[name] = _said(now, shown=True)

@@ -36,8 +36,9 @@ _TELLING = 8  # characters from which on a text that holds a secret is one itsel
 
 def refreshes(phase: str, options: Options, row: ResourceState | None, wish: Desired) -> bool:
     """What is stored is not believed before it was looked at. What is under way is looked up by its resumption."""
-    asked = options.refresh and phase in ("up", "plan")
-    return asked and row is not None and row.kind == wish.kind and row.status in (Status.READY, Status.UPDATING)
+    if not options.refresh or phase not in ("up", "plan") or row is None or row.kind != wish.kind:
+        return False
+    return row.status is Status.READY or (row.status is Status.UPDATING and not row.verify)
 
 
 async def refresh(run: Run, row: ResourceState, resource: Resource, wish: Desired, options: Options) -> Change:
@@ -45,17 +46,18 @@ async def refresh(run: Run, row: ResourceState, resource: Resource, wish: Desire
 
     Its `before` is the object as it is, so that the intent of an update says it too, for whoever resumes it.
     """
-    cls = type(resource)
+    cls, ours = type(resource), not row.adopted
     found = await _find(run, row, cls, options)
     if found is None and row.outputs and not marked(run, row):
         found = await under_its_name(run, row, resource, wish)
         row = replace(row, adopted=row.adopted or found is not None)
     if found is not None and row.status is Status.UPDATING:  # what of it was done, finishing it makes sure of
-        return decide(replace(row, verify=False), wish)
+        return decide(row, wish)
     sighting = Sighting(row, missing=True) if found is None else await _sight(run, row, cls, found, options)
     if sighting.missing:
         sighting = Sighting(anew(row, uuid.uuid4().hex), missing=True)
-    return drift.heal(row, sighting, wish)
+    change = drift.heal(row, sighting, wish)
+    return replace(change, save=True) if ours and row.adopted else change
 
 
 async def sight(run: Run, row: ResourceState, cls: type[Resource], options: Options) -> Sighting:

@@ -24,6 +24,7 @@ def stand(run: Run, change: Change) -> dict[str, Any]:
         row = replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module)
         row = replace(row, props=wish.props, props_hash=wish.props_hash)  # the same in other words
         run.before_change()
-        run.ledger.record([Put(run.stamped(row), reason="declared again, or its flags or edges changed")])
+        why = change.reason if change.drifted else "declared again, or its flags or edges changed"
+        run.ledger.record([Put(run.stamped(row), reason=why)])
     run.ended(change.address, change.kind, "keep", "done")
     return live_outputs(run, change.before)

@@ -79,7 +79,7 @@ def _reason(change: Change, back: list[Difference], wish: Desired) -> str:
     parts += [f"changed: {', '.join(others)}"] if others else []
     if change.action is Action.REPLACE:
         fixed = sorted(drifted & wish.fixed)
-        parts.append(f"{', '.join(fixed)} cannot be changed" if fixed else change.reason.partition(":")[0])
+        parts.append(f"{', '.join(fixed) if fixed else wish.kind} cannot be {'changed' if fixed else 'updated'}")
     return "; ".join(parts)
 
 

@@ -16,7 +16,7 @@ from alchemy.engine.calls import describe, hint_of
 from alchemy.engine.drifting import sight
 from alchemy.engine.resource import Resource
 from alchemy.engine.session import Run, Session, different_target
-from alchemy.errors import AlchemyError, UsageError
+from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model import drift
 from alchemy.model.changes import Difference
 from alchemy.model.paths import ScopePath
@@ -97,8 +97,9 @@ async def look_for_drift(
     session = Session(store, "plan", options, wiring.connect_to_look, None, words)
     asking = _Asking(session, options, progress)
     try:
-        for owner, kind in _owners(store, subject):
-            await asking.add(owner, kind, subject)
+        owners = _owners(store, subject)
+        for owner, kind in owners:
+            await asking.add(owner, kind, subject, alone=len(owners) == 1)
         rows = await asking.all()
     finally:
         for owner in asking.owners:
@@ -126,13 +127,22 @@ class _Asking:
         self.options = options
         self.progress = progress
         self.owners: list[ScopePath] = []
+        self.unread: list[RowDrift] = []  # journals
         self.obstacle = kinds.obstacle()
         self.rows: list[tuple[Run, ResourceState]] = []
         self.done = 0
 
-    async def add(self, owner: ScopePath, kind: ScopeKind, subject: str) -> None:
+    async def add(self, owner: ScopePath, kind: ScopeKind, subject: str, *, alone: bool) -> None:
+        """StateInvalid when nothing else is asked about, and its journal cannot be read."""
         store = self.session.store
-        fold = store.read_fold(owner)
+        try:
+            fold = store.read_fold(owner)
+        except StateInvalid as error:
+            if alone:
+                raise
+            lost = RowDrift(address=str(owner), kind="", outcome=UNKNOWN, why=describe(error), hint=hint_of(error))
+            self.unread.append(lost)
+            return
         run = Run(self.session, Ledger(store, owner, kind, fold))
         self.owners.append(owner)
         await self.session.secrets.admit(owner, fold)
@@ -141,7 +151,7 @@ class _Asking:
 
     async def all(self) -> list[RowDrift]:
         self._tell()
-        return list(await asyncio.gather(*(self._counted(run, row) for run, row in self.rows)))
+        return [*self.unread, *await asyncio.gather(*(self._counted(run, row) for run, row in self.rows))]
 
     async def _counted(self, run: Run, row: ResourceState) -> RowDrift:
         found = await self._one(run, row)
