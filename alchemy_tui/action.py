@@ -121,6 +121,10 @@ def needs_owner(situation: Situation) -> str:
     return needs_subject(situation) or ("" if situation.owner else "an application that holds nothing has no backups")
 
 
+def needs_backups(situation: Situation) -> str:
+    return needs_owner(situation) or ("its stages have backups of their own: choose one" if situation.bare else "")
+
+
 def needs_backup(situation: Situation) -> str:
     return "" if situation.backup else "no backup is selected"
 

@@ -13,6 +13,7 @@ from alchemy_tui.action import (
     backups_line,
     diff_line,
     needs_backup,
+    needs_backups,
     needs_lock,
     needs_owner,
 )
@@ -39,7 +40,7 @@ ACTS: tuple[Action, ...] = (
         "Act",
         BROWSE,
         hint=6,
-        why_disabled=needs_owner,
+        why_disabled=needs_backups,
         cli=backups_line,
     ),
     Action(

@@ -41,5 +41,6 @@ class Situation:
     marked: int = 0
     empty: bool = False  # there is no state at all
     lock: str = ""  # the path of the nearest lock that somebody holds, left behind or reserved
+    bare: bool = False  # an application that holds nothing itself: its stages do
     spill: str = ""  # the file of a spill that waits, of the row or below it
     backup: str = ""  # the file under the cursor of the timeline

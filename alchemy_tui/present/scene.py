@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from alchemy.model.runview import RunView
+from alchemy.model.values import ScopeKind
 from alchemy.operations.shapes import LockView, ResourceNode, RunSummary, ScopeNode, View
 from alchemy_tui.present.glyphs import UNICODE, Glyphs
 from alchemy_tui.store.tally import Tally, is_due
@@ -35,6 +36,13 @@ class Scene:
         if key not in self.tallies:
             self.wanted.add(key)
         return self.tallies.get(key)
+
+    def is_bare(self, path: str) -> bool:
+        """An application that holds nothing itself: its stages and tests do."""
+        node = self.view.scopes.get(path)
+        if node is None or node.kind is not ScopeKind.APPLICATION or node.problem:
+            return False
+        return bool(node.children) and not node.resources and not self.view.runs.get(path)
 
     def unread(self, path: str) -> bool:
         """A journal in `path` and below, or the one it is in, cannot be read: what it holds is unknown."""

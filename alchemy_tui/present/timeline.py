@@ -82,7 +82,7 @@ def _steps(scene: Scene, one: BackupInfo) -> Line:
 
 
 def nothing_yet(width: int) -> list[Line]:
-    said = "No backups yet. A run that changes something takes one first; R, then B, takes one now."
+    said = "No backups yet. A run that changes something takes one first; B in the restore screen (R) takes one now."
     return wrap(said, width, Tone.DIM)
 
 

@@ -246,6 +246,9 @@ def test_the_backups_tab_shows_what_the_restore_screen_shows(size: tuple[int, in
             driver.browse.perform("tab.backups")
             await driver.sees("Its stages and tests have")
             assert "6 backups, the newest 25s ago" in driver.text
+            await driver.press("R")
+            await driver.sees("its stages have backups of their own")
+            assert driver.app.screen is driver.browse
 
     asyncio.run(flow())
 

@@ -139,6 +139,7 @@ class Browse(Screen[None]):
             marked=len(model.marks),
             empty=store.view.empty,
             lock=self._lock_path(subject),
+            bare=self.scene().is_bare(subject),
             spill=self.scene().spill(subject).removeprefix(RECOVER),
         )
 

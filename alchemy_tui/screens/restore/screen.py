@@ -167,6 +167,7 @@ class Restore(Screen[None]):
         self._draw_comparison(found, backup)
         bar = self.query_one(HeaderBar)
         bar.show(self._header(bar.size.width))
+        self.query_one(Notice).trouble(self.dashboard.session.glyphs, self.dashboard.trouble)
         self.query_one(HintBar).show(self._hints())
 
     def _instead(self, width: int) -> list[Line]:
