@@ -247,4 +247,4 @@ def test_resume_says_what_only_the_program_can_finish(house: Path) -> None:
     assert failed.code == 1
     assert shown.code == 0
     assert f"creating   {PROD}/dark  Lamp" in shown.err
-    assert "next: only the program can finish these: `alchemy deploy`" in shown.err
+    assert "next: only the program can finish these: `alchemy deploy --stage prod`" in shown.err

@@ -88,13 +88,22 @@ def test_without_a_terminal_the_token_says_whose_lock_is_meant(stale: Path) -> N
 def test_what_a_dead_run_left_is_in_doubt_until_a_run_has_looked(stale: Path) -> None:
     shown = alchemy("scope", "inspect", SCOPE, cwd=stale)
     assert re.search(r"  R-1 +deploy +▲ lost .* interrupted, 1 change in doubt\n", shown.out), shown.out
-    assert "the next `alchemy deploy`, destroy or scope cleanup looks up what became of these" in shown.out
+    assert "the next `alchemy deploy` or `alchemy destroy` looks up what became of these" in shown.out
+    logs = alchemy("scope", "logs", SCOPE, cwd=stale).out
+    assert "the log of R-1 ends here: its process is gone" in logs
+    left = alchemy("scope", "cleanup", SCOPE, cwd=stale)
+    assert left.code == 0
+    assert "unfinished since R-1" in left.err
+    assert f"next: `alchemy deploy --stage {SCOPE.partition('/')[2]}`" in left.err
+    assert "nothing was left behind" not in left.err
     (stale / "go").touch()
     assert alchemy("deploy", cwd=stale).code == 0
     after = alchemy("scope", "inspect", SCOPE, cwd=stale).out
     assert "interrupted, 0 changes in doubt" in after
     assert "looks up what became" not in after
     assert "nothing to do" not in after
+    logs = alchemy("scope", "logs", SCOPE, "--run", "R-1", cwd=stale).out
+    assert "it was killed, or lost its lock, and R-2 (deploy, by" in logs
 
 
 def test_on_a_terminal_what_a_dead_run_left_is_opened_by_its_name(stale: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from alchemy.model.events import Entry
 from alchemy.model.records import Record, entries
+from alchemy.model.runview import RunView
 from alchemy.model.values import Holder
 from alchemy.operations.shapes import RunSummary
 from alchemy.store.store import Store
@@ -48,6 +49,14 @@ class Runs:
         holder = Holder.from_json(opener.body["holder"])
         ended = last.kind == "release"
         body = last.body if ended else {}
+        counts, failures = body.get("counts", {}), body.get("failures", [])
+        if not ended:  # it never summed up what it did
+            known = RunView(self._owner)
+            for entry in entries_of(records):
+                known.apply(entry)
+            counts, failures = known.counts, known.failures
+        elif not counts:
+            counts = _written(records)
         took = float(body.get("took", 0.0)) or max(0.0, (now if live else seconds(last.at)) - seconds(opener.at))
         return RunSummary(
             scope=self._owner,
@@ -61,10 +70,18 @@ class Runs:
             ended_at=last.at if ended else "",
             outcome=str(body.get("outcome", "")) if ended else "running" if live else "lost",
             took=took,
-            counts=body.get("counts", {}),
-            failures=tuple((str(a), str(m)) for a, m in body.get("failures", [])),
+            counts=counts,
+            failures=tuple((str(a), str(m)) for a, m in failures),
             hints=tuple(body.get("hints", [])),
         )
+
+
+def _written(records: list[Record]) -> dict[str, int]:
+    """Of a run that made no calls: the rows that it wrote, as a recovery or a migration does, and took out."""
+    ops = [op for record in records if record.kind in ("commit", "restore") for op in record.ops]
+    put = {op["row"]["address"] for op in ops if op["op"] == "put" and "address" in op["row"]}
+    gone = {op["address"] for op in ops if op["op"] == "drop" and op.get("address") and op.get("action") != "move"}
+    return {word: len(rows) for word, rows in (("written", put), ("forget", gone)) if rows}
 
 
 def seconds(at: str) -> float:

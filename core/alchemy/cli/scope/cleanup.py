@@ -43,9 +43,10 @@ def cleanup(
     **deciding: Any,
 ) -> None:
     """Destroy what runs left behind in SCOPE: resources that the last complete deploy did not declare, incarnations
-    that were replaced, and what interrupted runs did not finish.
+    that were replaced, and deletions that did not come to their end.
 
-    After a deploy that failed, nothing goes that it or the last complete one declared. Takes a backup first.
+    After a deploy that failed, nothing goes that it or the last complete one declared. What a killed run was creating
+    or updating is only listed: the next deploy looks it up and finishes it. Takes a backup first.
 
     Example: alchemy scope cleanup my-app/prod --step
     """
@@ -62,8 +63,11 @@ def cleanup(
         decide(given, asked)
         return
     plans = _plans(given, path, all_=all_)
+    unfinished = not (all_ or json_ or given.quiet) and _list_unfinished(given, path)
+    nothing = "nothing else to clean up" if unfinished else "nothing was left behind"
     if dry_run:
-        _tell(plans, path, json_=json_, done=None, what="to destroy" if all_ else "to clean up")
+        what = "to destroy" if all_ else "to clean up"
+        _tell(plans, path, json_=json_, done=None, what=what, nothing=nothing)
         return
     if json_ and not (yes or force):
         raise UsageError("--json without --dry-run answers no question: nothing was done", hint="add --yes")
@@ -72,7 +76,7 @@ def cleanup(
 
         consent.ask(path.name, f"{'destroy' if all_ else 'clean up'} {path}", yes=yes or force)
     elif not all_:
-        _tell(plans, path, json_=json_, done=[])
+        _tell(plans, path, json_=json_, done=[], nothing=nothing)
         return
     done = _carry_out(given, path, plans, options, all_=all_)
     if json_:
@@ -100,6 +104,14 @@ def _plans(given: Given, path: ScopePath, *, all_: bool) -> list[DeletionPlan]:
     return plans
 
 
+def _list_unfinished(given: Given, path: ScopePath) -> bool:
+    """What only a program can finish, or a destruction takes away: no cleanup touches it. False: nothing is."""
+    from alchemy.cli.scope.resume import list_unfinished
+    from alchemy.operations.resuming import plan_resume
+
+    return list_unfinished(given, plan_resume(given.store, path, project=given.project))
+
+
 def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: bool, quiet: bool) -> bool:
     from alchemy import wiring
     from alchemy.cli import doomed
@@ -110,7 +122,13 @@ def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: boo
 
 
 def _tell(
-    plans: list[DeletionPlan], path: ScopePath, *, json_: bool, done: list[str] | None, what: str = "to clean up"
+    plans: list[DeletionPlan],
+    path: ScopePath,
+    *,
+    json_: bool,
+    done: list[str] | None,
+    what: str = "to clean up",
+    nothing: str = "nothing was left behind",
 ) -> None:
     """The plan, on stdout only as JSON: there `deleted` is null where nothing was tried."""
     from dataclasses import replace
@@ -121,7 +139,7 @@ def _tell(
 
     if not json_:
         if not doomed.show(plans, what, reasons=True):
-            doomed.say(f"{path}: nothing was left behind")
+            doomed.say(f"{path}: {nothing}")
         return
     shown = [replace(plan, waves=(foreseen(plan),)) for plan in plans]
     steps = [step for plan in shown for step in plan.to_json()["deletions"]]

@@ -21,6 +21,7 @@ from alchemy.store.clock import Clock
 
 NEWEST = 5  # runs and backups shown; `logs` and `backups` show all
 _LABEL = 12  # cells
+_ACTS_ON_STATE = ("migrate", "recover", "lock", "unlock", "validate", "save", "rekey", "reset", "rebuild")
 
 
 @click.command(cls=Command)
@@ -138,22 +139,26 @@ def _runs(page: Page, view: View, runs: tuple[RunSummary, ...], owner: str, path
                 mark(page.signs, found.outcome),
                 line((ago(found.started_at, now), "dim")),
                 line((duration(found.took), "dim")),
-                line(_did(view, found)),
+                line(did(view, found)),
             ]
         )
     page.table(rows)
     if any(in_doubt(view, found) for found in runs):
-        page.say(("  the next `alchemy deploy`, destroy or scope cleanup looks up what became of these", "dim"))
+        page.say(("  the next `alchemy deploy` or `alchemy destroy` looks up what became of these", "dim"))
     if len(runs) > NEWEST:
         page.say((f"  and {len(runs) - NEWEST} more: alchemy scope logs {owner}", "dim"))
 
 
-def _did(view: View, run: RunSummary) -> str:
+def did(view: View, run: RunSummary) -> str:
+    """What a run did, in words."""
     words = count_words(run.counts)
     if run.outcome == "lost":
-        return f"interrupted, {counted(in_doubt(view, run), 'change')} in doubt"
+        doubt = f"interrupted, {counted(in_doubt(view, run), 'change')} in doubt"
+        return f"{words}; {doubt}" if words else doubt
     if run.outcome == "running":
         return words or "at work"
+    if run.purpose in _ACTS_ON_STATE:  # its name says what it did
+        return words
     return words or ("nothing to do" if run.outcome == "done" else "nothing was done")
 
 

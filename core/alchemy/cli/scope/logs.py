@@ -12,6 +12,7 @@ from alchemy.cli import wording
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, end_quietly_when_nobody_reads, show_json
 from alchemy.cli.scope import documents
+from alchemy.cli.scope.inspection import did
 from alchemy.cli.scope.subject import find_scope, look, mark, tell_unread, unread
 from alchemy.cli.terminal import Signs, ago, clock, duration, signs
 from alchemy.cli.tones import Line, coloured, joined, line
@@ -99,7 +100,7 @@ def _show(given: Given, view: View, owner: str, runs: tuple[RunSummary, ...], ev
                 line((ago(found.started_at, now), "dim")),
                 line((duration(found.took), "dim")),
                 line((found.who, "dim")),
-                line(wording.count_words(found.counts)),
+                line(did(view, found)),
             ]
             for found in runs[:RUNS]
         ]
@@ -110,7 +111,22 @@ def _show(given: Given, view: View, owner: str, runs: tuple[RunSummary, ...], ev
     for entry in events:
         for said in told(entry, page.signs, failed):
             page.say(*said)
+    if events and not isinstance(events[-1].event, RunEnded):
+        for said in _broken_off(page.signs, events[-1].run, runs):
+            page.say(*said)
     page.show()
+
+
+def _broken_off(marks: Signs, run: str, runs: tuple[RunSummary, ...]) -> Iterator[Line]:
+    """The end of the log of a run that said no end: nobody wonders whether there is more to come."""
+    names = [found.run for found in runs]
+    at = names.index(run) if run in names else -1
+    if at < 0 or runs[at].outcome == "running":
+        return
+    later = runs[at - 1] if at else None
+    what = "it was killed, or lost its lock" if later else "its process is gone"
+    then = f"{later.run} ({later.purpose}, by {later.who}) took over" if later else "the next run takes over"
+    yield line(_BELOW, (f"{marks.warning} ", "warn"), f"the log of {run} ends here: {what}, and {then}")
 
 
 def _printer(given: Given, *, json_: bool) -> Callable[[Entry], None]:

@@ -62,13 +62,38 @@ def _show(given: Given, found: Resumption) -> None:
         sign = wording.sign(marks, str(step.action))
         row = wording.row(sign, "finish", "bad", step.address, wording.short_kind(step.kind), why)
         doomed.say(joined(row, colour=colour))
-    for left in found.program:
-        row = wording.row(
-            marks.warning, str(left.status), "warn", left.address, wording.short_kind(left.kind), left.run
-        )
-        doomed.say(joined(row, colour=colour))
+    _show_left(given, found)
     if not (found.steps or found.program):
         doomed.say(f"{found.plan.path}: no run left anything unfinished")
+
+
+def _show_left(given: Given, found: Resumption) -> None:
+    """What only the program can finish."""
+    from alchemy.cli import doomed, wording
+    from alchemy.cli.terminal import signs
+    from alchemy.cli.tones import coloured, joined
+
+    marks, colour = signs(sys.stderr), coloured(sys.stderr, plain=given.plain)
+    for left in found.program:
+        kind = wording.short_kind(left.kind)
+        row = wording.row(marks.warning, str(left.status), "warn", left.address, kind, f"unfinished since {left.run}")
+        doomed.say(joined(row, colour=colour))
+
+
+def list_unfinished(given: Given, found: Resumption) -> bool:
+    """For a command that leaves it as it is. False when there is nothing."""
+    from alchemy.cli import doomed
+
+    if found.program:
+        _show_left(given, found)
+        doomed.say(f"next: `{_deploy(found)}` looks these up and finishes them, `alchemy destroy` removes them")
+    return bool(found.program)
+
+
+def _deploy(found: Resumption) -> str:
+    """With the stage that it is about, where it is one."""
+    owner = found.plan.parts[0].owner if len(found.plan.parts) == 1 else None
+    return f"alchemy deploy --stage {owner.name}" if owner and len(owner.parts) == 2 else "alchemy deploy"
 
 
 def _finish(given: Given, found: Resumption) -> Report:
@@ -95,7 +120,7 @@ def _next(found: Resumption, report: Report | None) -> None:
     path = found.plan.path
     if found.program:
         many = f"{len(found.program)} of them" if found.steps else "these"
-        sys.stderr.write(f"next: only the program can finish {many}: `alchemy deploy`\n")
+        sys.stderr.write(f"next: only the program can finish {many}: `{_deploy(found)}`\n")
     begun = {step.row.key for step in found.steps}
     orphans = [step for step in found.plan.plan.deletions if step.row.key not in begun]
     if orphans:
