@@ -162,6 +162,29 @@ def test_a_test_that_is_stopped_is_destroyed_at_once_or_by_the_next_one(project:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", [[], ["--all"]])
+def test_a_cleanup_takes_what_a_killed_test_left_and_leaves_one_that_runs(project: Path, how: list[str]) -> None:
+    (project / "cloud").mkdir()
+    (project / "pyproject.toml").write_text('[tool.alchemy]\napp = "shop"\nkinds = ["boxes"]\n')
+    (project / "test_sleepy.py").write_text(
+        "import asyncio\nfrom boxes import Box\n\n"
+        "async def test_sleepy(alchemy_scope):\n    await Box('one')\n    await asyncio.sleep(60)\n"
+    )
+    cleanup = ["-m", "alchemy.cli", "scope", "cleanup", "shop", "--yes"]
+    process = start(project, *in_pytest())
+    until_created(project, process)
+    if not how:
+        code, output = run(project, *cleanup)
+        assert (code, "nothing was left behind" in output, len(left(project))) == (0, True, 1), output
+    process.kill()
+    process.communicate(timeout=60)
+    code, output = run(project, *cleanup, *how)
+    assert code == 0, output
+    assert left(project) == []
+    assert scopes_left(project) == []
+
+
+@pytest.mark.slow
 def test_two_runs_side_by_side_leave_each_other_alone(project: Path) -> None:
     (project / "cloud").mkdir()
     (project / "test_pair.py").write_text(

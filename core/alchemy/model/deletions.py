@@ -152,14 +152,15 @@ def plan_destroy(fold: Fold, scope: str) -> DeletionPlan:
     return plan_deletions(scope, rows, scopes, alive=nothing, alive_scopes=nothing, reason=why)
 
 
-def plan_cleanup(fold: Fold, scope: str) -> DeletionPlan:
+def plan_cleanup(fold: Fold, scope: str, *, died: bool = False) -> DeletionPlan:
     """What runs left behind in `scope`: orphans, former incarnations, deletions and deploys that did not finish.
 
-    Nothing that the last complete deploy declared, nor the last one that failed.
+    Nothing that the last complete deploy declared, nor the last one that failed. `died`: the scope is that of a test
+    whose process is dead, so everything goes.
     """
     doomed: dict[str, str] = {}
     for row in fold.below(scope):
-        why = _left_behind(fold, row)
+        why = _left_behind(fold, row) or ("its test died before it could destroy it" if died else "")
         if why:
             doomed[row.key] = why
     rows = list(fold.resources.values())

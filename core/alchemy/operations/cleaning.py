@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from alchemy import wiring
 from alchemy.engine import finalize, kinds
+from alchemy.engine.dead_tests import died
 from alchemy.engine.entering import open_owner
 from alchemy.engine.finalize import Report
 from alchemy.engine.leaving import abandon
@@ -18,7 +19,7 @@ from alchemy.model.deletions import DeletionPlan
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
-from alchemy.operations.destroying import load_kinds, owners_in, stored_session
+from alchemy.operations.destroying import forget_test, load_kinds, owners_in, stored_session
 from alchemy.operations.workspace import Workspace
 from alchemy.settings import Options, Project, find_project
 from alchemy.store.store import Store
@@ -27,7 +28,10 @@ from alchemy.store.store import Store
 def plan_cleanup(store: Store, path: ScopePath, project: Project | None = None) -> DeletionPlan:
     """What `cleanup` would delete, without lock or writing. Of an application: of its stages and tests too."""
     load_kinds(project or find_project())
-    plans = [deletions.plan_cleanup(store.read_fold(owner), str(scope)) for owner, _, scope in subjects(store, path)]
+    plans = [
+        deletions.plan_cleanup(store.read_fold(owner), str(scope), died=is_dead_test(store, owner, kind))
+        for owner, kind, scope in subjects(store, path)
+    ]
     return deletions.block(deletions.merge(str(path), plans), kinds.obstacle())
 
 
@@ -69,6 +73,11 @@ def subjects(store: Store, path: ScopePath) -> list[tuple[ScopePath, ScopeKind, 
     return [(ScopePath.parse(owner), view.scopes[owner].kind, path)]
 
 
+def is_dead_test(store: Store, owner: ScopePath, kind: ScopeKind) -> bool:
+    """A test scope whose process died in it. One that runs now is left alone, and so is one that was kept."""
+    return kind is ScopeKind.TEST and died(store, owner)
+
+
 async def _clean(
     session: Session,
     owner: ScopePath,
@@ -79,20 +88,23 @@ async def _clean(
     report: Report,
 ) -> list[Failure]:
     """One journal's part. Fills `report`; nothing is opened where there is nothing to do."""
-    if not deletions.plan_cleanup(session.store.read_fold(owner), str(path)).deletions:
+    died = is_dead_test(session.store, owner, kind)
+    if not deletions.plan_cleanup(session.store.read_fold(owner), str(path), died=died).deletions:
         return []
     _, target = wiring.describe_target(session.store, options)
     lock_path = path if path != owner else None
     scope = await open_owner(session, owner, kind, options, target=target, purpose="cleanup", lock_path=lock_path)
     try:
         await scope.run_state.ledger.flush()
-        plan = deletions.block(deletions.plan_cleanup(scope.run_state.ledger.fold, str(path)), kinds.obstacle())
+        fold = scope.run_state.ledger.fold
+        plan = deletions.block(deletions.plan_cleanup(fold, str(path), died=died), kinds.obstacle())
         _refuse_more(plan, agreed)
         await finalize.carry_out(scope.run_state, plan, options, report)
     except BaseException as error:
         await abandon(scope, error)
         raise
     await _leave(scope, report)
+    forget_test(session.store, owner, kind)
     return scope.run_state.failures
 
 

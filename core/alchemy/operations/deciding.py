@@ -27,8 +27,8 @@ from alchemy.model.fold import Fold
 from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.model.values import ScopeKind
-from alchemy.operations.cleaning import subjects
-from alchemy.operations.destroying import forget_application, hold, load_kinds, stored_session
+from alchemy.operations.cleaning import is_dead_test, subjects
+from alchemy.operations.destroying import forget_application, forget_test, hold, load_kinds, stored_session
 from alchemy.settings import Options, Project, base_options, find_project
 from alchemy.store.store import Store
 
@@ -41,6 +41,7 @@ class Part:
     kind: ScopeKind
     scope: ScopePath  # what of it is meant
     plan: DeletionPlan
+    died: bool = False  # a test whose process is dead: all of it goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +65,26 @@ def plan_finalization(
     if survivors not in SURVIVORS:
         raise UsageError(f"survivors is one of {', '.join(SURVIVORS)}, not {safe_text(survivors, 40)!r}")
     load_kinds(project or find_project())
-    found = [(owner, kind, scope, store.read_fold(owner)) for owner, kind, scope in subjects(store, path)]
-    return _finalization(path, survivors, found)
+    found = subjects(store, path)
+    dead = {owner for owner, kind, _ in found if is_dead_test(store, owner, kind)}
+    return _finalization(path, survivors, [(*each, store.read_fold(each[0])) for each in found], dead)
 
 
 def _finalization(
-    path: ScopePath, survivors: str, found: list[tuple[ScopePath, ScopeKind, ScopePath, Fold]]
+    path: ScopePath,
+    survivors: str,
+    found: list[tuple[ScopePath, ScopeKind, ScopePath, Fold]],
+    dead: set[ScopePath],
 ) -> Finalization:
     obstacle = kinds.obstacle()
     parts, present = [], set()
     for owner, kind, scope, fold in found:
-        made = deletions.plan_cleanup if survivors == "declared" else deletions.plan_destroy
-        parts.append(Part(owner, kind, scope, block(made(fold, str(scope)), obstacle)))
+        died = owner in dead
+        if survivors == "declared":
+            made = deletions.plan_cleanup(fold, str(scope), died=died)
+        else:
+            made = deletions.plan_destroy(fold, str(scope))
+        parts.append(Part(owner, kind, scope, block(made, obstacle), died))
         present |= {key for key, row in fold.resources.items() if row.former or not row.kept}
     return Finalization(
         path, survivors, deletions.merge(str(path), [p.plan for p in parts]), tuple(parts), frozenset(present)
@@ -164,6 +173,7 @@ async def go_live(
                 await carry_out(opened[part.owner].run_state, _of(part, fresh), options, report, gate)
             if part.owner in opened:
                 await _leave(opened[part.owner], report)
+                forget_test(store, part.owner, part.kind)
     except BaseException as error:
         for scope in reversed(opened.values()):
             if not scope.closed:
@@ -219,7 +229,7 @@ def _again(store: Store, plan: Finalization, opened: dict[ScopePath, Scope]) -> 
     for owner, kind, scope in subjects(store, plan.path):
         fold = opened[owner].run_state.ledger.fold if owner in opened else store.read_fold(owner)
         found.append((owner, kind, scope, fold))
-    return _finalization(plan.path, plan.survivors, found)
+    return _finalization(plan.path, plan.survivors, found, {part.owner for part in plan.parts if part.died})
 
 
 def _of(part: Part, decided: DecidedPlan) -> DecidedPlan:

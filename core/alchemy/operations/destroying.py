@@ -52,6 +52,8 @@ async def destroy_stored(
         for scope in opened:
             refuse_protected(scope.deletion_plan(destroy=True))
         reports, failures = await _destroy_all(opened, options)
+        for owner, kind in found:
+            forget_test(store, owner, kind)
     except BaseException as error:
         for scope in reversed(opened):
             if not scope.closed:
@@ -151,6 +153,12 @@ def load_kinds(project: Project) -> None:
 
     kinds.add_loader(wiring.load_kind)
     kinds.set_program(from_program)
+
+
+def forget_test(store: Store, owner: ScopePath, kind: ScopeKind) -> None:
+    """A test that is gone leaves no trace, as when it ends by itself."""
+    if kind is ScopeKind.TEST and not store.read_fold(owner).resources:
+        store.forget(owner)
 
 
 def forget_application(session: Session, path: ScopePath) -> None:
