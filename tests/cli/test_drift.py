@@ -172,3 +172,24 @@ def test_a_terminal_counts_and_colours(house: Path) -> None:
     with terminal("scope", "drift", "house/prod", "--plain", cwd=house) as plain:
         assert plain.end() == 0
     assert "\x1b" not in plain.raw
+
+
+def test_a_cloud_that_does_not_answer_is_said_once_with_its_retries(tmp_path: Path) -> None:
+    lamps(tmp_path, 'KV("one")\nKV("two")')
+    program = tmp_path / "alchemy_run.py"
+    program.write_text(program.read_text().replace("import alchemy\n", "import KVNamespace as KV, alchemy\n", 1))
+    [deployed] = typed(tmp_path, "deploy")
+    assert deployed.code == 0, deployed.err
+    account = (tmp_path / ".alchemy" / "local-cloud" / "account-id").read_text()
+    nowhere = {"CLOUDFLARE_ACCOUNT_ID": account.strip(), "CLOUDFLARE_API_TOKEN": "token-of-nobody"}
+    [silent] = typed(
+        tmp_path,
+        "scope drift house/prod -v --max-retries 1 --retry-delay 1",
+        CLOUDFLARE_API_BASE_URL="http://127.0.0.1:1",
+        **nowhere,
+    )
+    assert silent.code == 1
+    assert silent.out.count("no answer from 127.0.0.1") == 1
+    assert "2 not known" in silent.out
+    assert "retrying   house/prod/one  try 1 of 1" in silent.err
+    assert "token-of-nobody" not in silent.out + silent.err

@@ -15,7 +15,7 @@ from alchemy.engine import kinds
 from alchemy.engine.calls import describe, hint_of
 from alchemy.engine.drifting import sight
 from alchemy.engine.resource import Resource
-from alchemy.engine.session import Run, Session, different_target
+from alchemy.engine.session import Listener, Run, Session, different_target
 from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model import drift
 from alchemy.model.changes import Difference
@@ -80,21 +80,35 @@ class DriftReport:
 
 
 def find_drift(
-    store: Store, subject: str, options: Options, *, project: Project, progress: Progress | None = None
+    store: Store,
+    subject: str,
+    options: Options,
+    *,
+    project: Project,
+    progress: Progress | None = None,
+    listener: Listener | None = None,
 ) -> DriftReport:
     """Of a scope with what is below it, or of one resource. UsageError when nothing of it is stored.
 
     Not from inside a running loop: `look_for_drift` is for there.
     """
-    return asyncio.run(look_for_drift(store, subject, options, project=project, progress=progress))
+    look = look_for_drift(store, subject, options, project=project, progress=progress, listener=listener)
+    return asyncio.run(look)
 
 
 async def look_for_drift(
-    store: Store, subject: str, options: Options, *, project: Project, progress: Progress | None = None
+    store: Store,
+    subject: str,
+    options: Options,
+    *,
+    project: Project,
+    progress: Progress | None = None,
+    listener: Listener | None = None,
 ) -> DriftReport:
+    """The same for who has a loop. `listener` hears of retries."""
     load_kinds(project)
     words, _ = wiring.describe_target(store, options)
-    session = Session(store, "plan", options, wiring.connect_to_look, None, words)
+    session = Session(store, "plan", options, wiring.connect_to_look, listener, words)
     asking = _Asking(session, options, progress)
     try:
         owners = _owners(store, subject)

@@ -12,7 +12,11 @@ import click
 from alchemy.cli.options import Command, Given, as_json, shared
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from alchemy.cli.pages import Page
+    from alchemy.cli.tones import Line
+    from alchemy.model.events import Entry
     from alchemy.operations.drifting import DriftReport, Progress, RowDrift
 
 _WIDTH = 80  # cells, where nobody says
@@ -50,7 +54,14 @@ def drift(given: Given, scope: str, detailed_exitcode: bool, json_: bool) -> Non
 
     progress = _progress(given)
     try:
-        report = find_drift(given.store, scope, given.options(), project=given.project, progress=progress)
+        report = find_drift(
+            given.store,
+            scope,
+            given.options(),
+            project=given.project,
+            progress=progress,
+            listener=_teller(given) if given.verbose else None,
+        )
     finally:
         if progress is not None:
             sys.stderr.write("\r\x1b[K")
@@ -72,7 +83,7 @@ def _progress(given: Given) -> Progress | None:
     """A line that counts, where somebody looks."""
     from alchemy.cli.terminal import is_terminal
 
-    if given.quiet or given.plain or not is_terminal(sys.stderr):
+    if given.quiet or given.plain or given.verbose or not is_terminal(sys.stderr):
         return None
 
     def tell(done: int, total: int) -> None:
@@ -80,6 +91,27 @@ def _progress(given: Given) -> Progress | None:
         sys.stderr.flush()
 
     return tell
+
+
+def _teller(given: Given) -> Callable[[Entry], None]:
+    """Calls as they are made, and each retry with its reason."""
+    from alchemy.cli import wording
+    from alchemy.cli.narration import show_calls
+    from alchemy.cli.terminal import signs
+    from alchemy.cli.tones import coloured, joined
+    from alchemy.model.events import ChangeRetried
+
+    colour = coloured(sys.stderr, plain=given.plain)
+
+    def say(pieces: Line) -> None:
+        sys.stderr.write(joined(pieces, colour=colour) + "\n")
+
+    def hear(entry: Entry) -> None:
+        if isinstance(entry.event, ChangeRetried):
+            say(wording.retried(signs(sys.stderr), entry.event))
+
+    show_calls(say)
+    return hear
 
 
 def document(report: DriftReport) -> dict[str, Any]:
@@ -115,9 +147,14 @@ def _show(page: Page, report: DriftReport, *, verbose: bool) -> None:
     width = shutil.get_terminal_size((_WIDTH, 24)).columns if page.rich else _WIDTH
     page.say((report.scope, "title"))
     page.say((f"  target: {report.target}", "dim"))
-    for row in report.rows:
-        if verbose or row.outcome != "same":
-            _show_row(page, row, width)
+    shown = [row for row in report.rows if verbose or row.outcome != "same"]
+    for number, row in enumerate(shown, 1):
+        _show_row(page, row, width)
+        following = shown[number] if number < len(shown) else None
+        if row.why and (following is None or (following.why, following.hint) != (row.why, row.hint)):  # of many, once
+            page.say("      ", row.why)
+            if row.hint:
+                page.say("      ", (f"next: {row.hint}", "dim"))
     page.say("  ", (count_line(report), "title"))
 
 
@@ -135,10 +172,6 @@ def _show_row(page: Page, row: RowDrift, width: int) -> None:
     for difference in row.differences:
         for pieces in attribute_lines(difference, signs, width):
             page.say(*pieces)
-    if row.why:
-        page.say("      ", row.why)
-    if row.hint:
-        page.say("      ", (f"next: {row.hint}", "dim"))
 
 
 def count_line(report: DriftReport) -> str:
