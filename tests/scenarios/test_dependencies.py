@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alchemy import NotYetKnown, RunFailed, Scope, alchemy
+from alchemy import NotYetKnown, RunFailed, Scope, alchemy, prop
 from tests.scenarios.world import PROD, Body, Cloud, Solid, Thing, World, nothing
 
 
@@ -231,6 +231,46 @@ def test_a_prop_that_cannot_be_stored_fails_that_resource_by_its_place(
     assert f"{PROD}/bad.uses[0]" in why
     assert why.isprintable()
     assert cloud.calls("create") == ["good"]
+
+
+class Row(Thing, kind="world:Row"):
+    """Has props that are tuples, somewhere or everywhere, and one that is a list."""
+
+    pair: tuple[str, int] = ("a", 1)
+    some: tuple[str, ...] | None = None
+    deep: dict[str, list[tuple[int, int]]] = prop(default={})
+    many: list[str] = prop(default=[])
+
+
+def test_a_tuple_is_a_tuple_and_does_for_a_list(world: World, cloud: Cloud) -> None:
+    async def body(app: Scope) -> None:
+        Row("db", pair=("b", 2), some=("x",), deep={"at": [(1, 2)]}, many=("c",))  # type: ignore[arg-type]
+
+    world.deploy(body)
+    props = world.rows()["db"].props
+    assert [props[name] for name in ("pair", "some", "deep", "many")] == [["b", 2], ["x"], {"at": [[1, 2]]}, ["c"]]
+    cloud.log.clear()
+    world.deploy(body)
+    assert cloud.log == []
+
+
+@pytest.mark.parametrize(
+    ("props", "where"),
+    [
+        ({"pair": ("b", "2")}, "pair.1: "),
+        ({"pair": ("b",)}, "pair.1: "),
+        ({"some": (1,)}, "some"),
+        ({"some": "x"}, "some"),
+        ({"deep": {"at": [(1, 2.5)]}}, "deep.at.0.1: "),
+    ],
+)
+def test_a_tuple_of_other_things_is_refused_by_its_place(world: World, props: dict[str, Any], where: str) -> None:
+    async def body(app: Scope) -> None:
+        Row("db", **props)
+
+    with pytest.raises(RunFailed) as failed:
+        world.deploy(body)
+    assert f"my-app/prod/db: {where}" in failed.value.failures[0][1]
 
 
 def test_a_prop_that_holds_itself_fails_and_does_not_hang(world: World, cloud: Cloud) -> None:

@@ -75,9 +75,24 @@ def _adapter(cls: Any, name: str) -> TypeAdapter[Any] | None:
     from pydantic.errors import PydanticSchemaGenerationError
 
     try:
-        return TypeAdapter(_hints(cls)[name], config=ConfigDict(strict=True))
+        return TypeAdapter(_from_json(_hints(cls)[name]), config=ConfigDict(strict=True))
     except (PydanticUserError, PydanticSchemaGenerationError):
         return None
+
+
+def _from_json(hint: Any) -> Any:
+    """By now tuples are lists, as JSON has them: where a tuple is declared, a list of its shape will do."""
+    from pydantic import Strict
+
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is tuple or origin is tuple:
+        inner = tuple(map(_from_json, arguments))
+        return typing.Annotated[tuple[inner] if arguments else tuple, Strict(False)]  # type: ignore[valid-type]
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_from_json, arguments))]  # noqa: UP007 - of a tuple
+    if origin in (dict, list, Mapping) and arguments:
+        return origin[tuple(map(_from_json, arguments))]
+    return hint
 
 
 def check_props(resource: Resource) -> None:
