@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alchemy import Context, Outputs, RunFailed, Scope, output
-from alchemy.model.events import ChangePlanned
+from alchemy.model.events import ChangePlanned, Noted
 from alchemy.model.values import Status
 from tests.scenarios.test_verifying import go_back
 from tests.scenarios.world import CLOUD, Cloud, Named, Solid, Thing, World, nothing
@@ -154,6 +154,8 @@ def test_outputs_that_changed_are_taken_over_where_no_prop_drifted(world: World,
     assert reasons(world)["base"] == 'keep: as the cloud has it: outputs.uid "uid-00000001" → "uid-of-somebody"'
     assert cloud.calls("update") == ["user"]
     assert world.rows()["base"].outputs["uid"] == "uid-of-somebody"
+    [note] = [event for event in world.events if isinstance(event, Noted)]
+    assert note.text == 'taken over as the cloud has it: outputs.uid "uid-00000001" → "uid-of-somebody"'
 
 
 def test_an_orphan_that_is_gone_is_dropped_without_a_call(world: World, cloud: Cloud) -> None:

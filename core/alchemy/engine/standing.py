@@ -11,6 +11,7 @@ from typing import Any
 from alchemy.engine.secrets import live_outputs
 from alchemy.engine.session import Run
 from alchemy.model.changes import Change
+from alchemy.model.events import Noted
 from alchemy.model.records import Put
 
 
@@ -26,5 +27,7 @@ def stand(run: Run, change: Change) -> dict[str, Any]:
         run.before_change()
         why = change.reason if change.drifted else "declared again, or its flags or edges changed"
         run.ledger.record([Put(run.stamped(row), reason=why)])
+        if change.drifted:
+            run.emit(Noted(change.address, f"taken over {change.reason}"), durable=True)
     run.ended(change.address, change.kind, "keep", "done")
     return live_outputs(run, change.before)
