@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -310,3 +311,42 @@ def test_rows_that_came_back_from_a_copy_are_believed_after_a_refresh(world: Wor
     world.deploy(db, refresh=True)
     assert cloud.log == ["read db", "observe db"]
     assert not world.rows()["db"].verify
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_was_done_by_hand_one_refresh_makes_the_wish_true_again(world: World, cloud: Cloud, seed: int) -> None:
+    dice = random.Random(seed)
+    wishes = {f"r{number}": (dice.randint(1, 3), dice.choice(["eu", "us"])) for number in range(6)}
+
+    async def all_of_it(scope: Scope) -> None:
+        made: list[Seen] = []
+        for id, (size, region) in wishes.items():
+            uses = dice.choice(made).uid if made and dice.random() < 0.5 else None
+            made.append(Seen(id, size=size, region=region, uses=uses))
+
+    shape = dice.getstate()
+    world.deploy(all_of_it)
+    for name in sorted(cloud.objects):
+        match dice.randint(0, 4):
+            case 0:
+                del cloud.objects[name]
+            case 1:
+                cloud.objects[name]["size"] = 7
+            case 2:
+                cloud.objects[name] |= {"region": "moon", "size": 8}
+            case 3:
+                cloud.objects[name]["uid"] = "uid-of-somebody"
+    if dice.random() < 0.5:
+        wishes["r3"] = (9, "eu")
+    dice.setstate(shape)
+    foreseen = {c.address.rpartition("/")[2]: str(c.action) for c in world.planned(all_of_it, refresh=True)}
+    dice.setstate(shape)
+    world.deploy(all_of_it, refresh=True)
+    assert {o["id"]: (o["size"], o["region"]) for o in cloud.objects.values()} == wishes
+    assert len(cloud.objects) == len(wishes)
+    done = {id: said.partition(":")[0] for id, said in reasons(world).items()}
+    assert {id for id in foreseen if foreseen[id] == "create"} == {id for id in done if done[id] == "create"}
+    rows = world.rows()
+    assert all(row.outputs["uid"] == there(world, cloud, id)["uid"] for id, row in rows.items())
+    dice.setstate(shape)
+    assert {str(change.action) for change in world.planned(all_of_it, refresh=True)} == {"keep"}
