@@ -25,7 +25,8 @@ def deploy(
     """Run PROGRAM (default: alchemy_run.py) and make the cloud match it.
 
     Creates what is new, updates what changed, and deletes what the program no longer declares. A failure skips what
-    depends on it, lets the rest go on, and deletes nothing.
+    depends on it, lets the rest go on, and deletes nothing that was dropped; an
+    `alchemy.run` block that raises takes back what it made in this run, unless it says on_error="keep".
 
     \b
     Example: alchemy plan --out prod.plan && alchemy deploy --plan prod.plan

@@ -127,6 +127,12 @@ class Worker(AccountResource, kind="cloudflare:Worker"):
         return _MARK + ctx.token in marks if marks else bool(self.known_id)
 
     def _not_ours(self, name: str) -> Refused:
+        if self.known_id == name:  # a row of before: restored, or recovered
+            return Refused(
+                f"the Worker {name} was made anew since what the state knows of {self.address}",
+                hint="if it is the same one, as after going back to a backup, take it over with adopt=True: its code "
+                "will be replaced; else choose another name",
+            )
         return Refused(
             f"a Worker called {name} exists already and was not made by this resource",
             hint="choose another name, or take it over with adopt=True: its code will be replaced",
