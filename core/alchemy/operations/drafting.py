@@ -6,16 +6,15 @@ Neighbours: `model.drafts` is what is in them, `deciding` takes them up.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from alchemy.errors import AlchemyError, StateInvalid, StorageFailed, UsageError
+from alchemy.errors import AlchemyError, StateInvalid, UsageError
 from alchemy.model.drafts import Draft
 from alchemy.model.paths import ScopePath
 from alchemy.model.strict import MAX_FILE
 from alchemy.model.text import safe_text
+from alchemy.operations.outfiles import write_out
 
 
 def usual_file(path: ScopePath) -> Path:
@@ -54,19 +53,4 @@ def write_draft(file: Path, draft: Draft) -> None:
     """In place of an earlier draft. StorageFailed when the disk refuses; then the earlier one is there."""
     refuse_overwriting(file)
     data = (json.dumps(draft.to_json(), indent=2, ensure_ascii=True) + "\n").encode()
-    try:
-        descriptor, made = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(made, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(made)
-            raise
-    except OSError as error:
-        raise StorageFailed(
-            f"the draft {safe_text(file)} cannot be written: {error.strerror}", hint="name another file: --out FILE"
-        ) from error
+    write_out(file, data, "the draft", over=True)

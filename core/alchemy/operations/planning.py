@@ -6,18 +6,16 @@ Neighbours: `model.plans` is the value, `model.moves` compares two, `engine.agre
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alchemy import wiring
-from alchemy.errors import Refused, StorageFailed, UsageError
+from alchemy.errors import Refused, UsageError
 from alchemy.model.plans import LARGEST, PlannedChange, PlannedDeletion, PlannedScope, SavedPlan, is_plan, row_marks
 from alchemy.model.text import safe_text
+from alchemy.operations.outfiles import write_out
 
 if TYPE_CHECKING:
     from alchemy.engine.session import Run
@@ -98,22 +96,7 @@ def _head(file: Path) -> bytes:
 def write_plan(file: Path, plan: SavedPlan) -> None:
     """Whole or not at all, readable by its owner alone."""
     refuse_overwriting(file)
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # made with 0600
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(plan.to_bytes())
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(file)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise StorageFailed(
-            f"the plan cannot be written to {safe_text(file)}: {error.strerror}", hint="name a file that can be written"
-        ) from error
+    write_out(file, plan.to_bytes(), "the plan", over=True)
 
 
 def read_plan(file: Path) -> SavedPlan:

@@ -26,6 +26,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.operations.deciding import Finalization, Report, choose, go_live, plan_finalization, take_up
 from alchemy.operations.drafting import read_draft, refuse_overwriting, usual_file, write_draft
+from alchemy.settings import Options
 
 _SIGNS = {Fate.BLOCKED: "blocked", Fate.HELD: "held back", Fate.BEYOND: "later", Fate.SKIPPED: "skip"}
 _TONES = {Fate.BLOCKED: "warn", Fate.HELD: "warn", Fate.BEYOND: "dim", Fate.SKIPPED: "dim", Fate.KEPT: "good"}
@@ -124,8 +125,13 @@ def _carry_out(given: Given, asked: Asked, plan: Finalization, decisions: Decisi
     chosen = given.options(**asked.options)
     if asked.step:
         chosen = chosen.but("--step", continue_on_error=False, destroy_strategy="sequential")
+    return carry_out(given, plan, decisions, chosen)
+
+
+def carry_out(given: Given, plan: Finalization, decisions: Decisions, options: Options) -> Report:
+    """Goes live, told line by line. CommandFailed when it could not."""
     told = narrator(given)
-    live = go_live(given.store, plan, decisions, listener=told, options=chosen, project=given.project)
+    live = go_live(given.store, plan, decisions, listener=told, options=options, project=given.project)
     try:
         return asyncio.run(live)
     except Exception as error:

@@ -97,22 +97,9 @@ def _deploy(found: Resumption) -> str:
 
 
 def _finish(given: Given, found: Resumption) -> Report:
-    import asyncio
+    from alchemy.cli.scope.deciding import carry_out
 
-    from alchemy.cli.failures import CommandFailed
-    from alchemy.cli.running import narrator
-    from alchemy.operations.deciding import go_live
-
-    told = narrator(given)
-    live = go_live(
-        given.store, found.plan, found.decisions, listener=told, options=given.options(), project=given.project
-    )
-    try:
-        return asyncio.run(live)
-    except Exception as error:
-        raise CommandFailed(told.told) from error
-    finally:
-        told.finish()
+    return carry_out(given, found.plan, found.decisions, given.options())
 
 
 def _next(found: Resumption, report: Report | None) -> None:

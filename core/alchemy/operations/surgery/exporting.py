@@ -5,9 +5,6 @@ Neighbours: `model.exports` is the document, `importing` brings one in.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from alchemy.model.paths import ScopePath
 from alchemy.model.renaming import holds_sealed
 from alchemy.model.text import safe_text
 from alchemy.model.values import ResourceState, ScopeState
+from alchemy.operations.outfiles import write_out
 from alchemy.operations.surgery.subject import look, not_stored, owner_of
 from alchemy.store import identity
 from alchemy.store.backups import TOOL
@@ -72,23 +70,7 @@ def _keys(store: Store, owner: ScopePath) -> dict[str, Any] | None:
 
 def save(document: bytes, file: Path) -> None:
     """Whole or not at all, readable by its owner alone. A file that is there already is never written over."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # made with 0600
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(document)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.link(temporary, file)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-    except FileExistsError:
-        raise UsageError(f"{safe_text(file)} exists already", hint="name another file, or remove it") from None
-    except OSError as error:
-        raise StorageFailed(
-            f"{safe_text(file)} cannot be written: {error.strerror}", hint="name a file that can be written"
-        ) from error
+    write_out(file, document, "the export", over=False)
 
 
 def load(file: Path) -> Export:
