@@ -224,6 +224,13 @@ def test_on_a_terminal_the_whole_path_is_typed(house: Path) -> None:
     assert json.loads(listed.out)["resources"] == []
 
 
+def test_where_there_is_no_state_nothing_is_called_sound(tmp_path: Path) -> None:
+    (done,) = typed(tmp_path, "scope validate")
+    assert done.code == 0
+    assert "there is no state in" in done.err
+    assert "sound" not in done.err
+
+
 def test_an_application_that_was_destroyed_and_has_stages_again_is_sound(house: Path) -> None:
     gone, made, checked = typed(house, "destroy house --yes", "deploy", "scope validate")
     assert (gone.code, made.code) == (0, 0), gone.err + made.err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from alchemy.errors import LockHeld, Refused, UsageError
 from alchemy.model.events import LockWaited
 from alchemy.model.locks import LockView, Verdict
 from alchemy.model.paths import ScopePath
-from alchemy.model.records import Put
+from alchemy.model.records import Put, Reserve
 from alchemy.model.values import ScopeKind
 from alchemy.operations.holding import hold, let_in
 from alchemy.operations.unlocking import unlock
@@ -234,3 +235,23 @@ def test_how_long_a_run_waited_is_in_its_log(root: Path, store: LocalStore, acto
     (waited,) = [entry.event for entry in workspace.entries(PROD) if isinstance(entry.event, LockWaited)]
     assert f"pid {actor.pid}" in waited.holder
     assert 0.3 < waited.took < 5.0
+
+
+def test_a_reservation_of_somebody_else_stands_unless_that_is_meant(store: LocalStore) -> None:
+    deploy(store)
+    reserve(store, over_others=False)
+    mine = reserve(store, over_others=False).hold
+    assert mine is not None
+    theirs = replace(mine, by="bea@elsewhere", reason="a migration")
+
+    async def write() -> None:
+        ledger = await open_ledger(store, PROD, held_by_person=True)
+        ledger.record([Reserve(theirs)])
+        ledger.close(outcome="reserved", counts={}, failures=[])
+
+    asyncio.run(write())
+    with pytest.raises(Refused, match=r"reserved by bea@elsewhere.*: a migration") as caught:
+        reserve(store, over_others=False)
+    assert "--force" in caught.value.hint
+    assert store.read_fold(PROD).hold == theirs
+    assert reserve(store).hold != theirs

@@ -472,6 +472,7 @@ def test_hostile_text_of_a_source_is_not_shown_raw(desk: Desk) -> None:
         (["old.json"], "--into"),
         (["--into", "shop/prod"], "PATH"),
         (["old.json", "--into", "sh op"], "not allowed"),
+        (["old.json", "--into", "shop/prod", "--account", "nope"], "'nope' is not the id of an account"),
         (["gone", "--into", "shop/prod"], "there is nothing at"),
     ],
 )

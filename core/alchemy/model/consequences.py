@@ -34,8 +34,11 @@ def _sentences(found: Comparison, now: Fold, then: Fold) -> Iterator[str]:
     gone = [row.address for row in found.vanish]
     if gone:
         verbs = one(gone, "leaves the state and stays in the cloud", "leave the state and stay in the cloud")
-        it = one(gone, "it", "them")
-        yield f"{names(gone)} {verbs}: nobody tracks or deletes {it} any more (adopt=True takes {it} over again)"
+        it, there = one(gone, "it", "them"), one(gone, "it is", "they are")
+        yield (
+            f"{names(gone)} {verbs}, if {there} there still: nobody tracks or deletes {it} any more "
+            f"(adopt=True takes {it} over again)"
+        )
     remade = [row for row in found.change if row.remade]
     if remade:
         was = one(remade, "was", "were")

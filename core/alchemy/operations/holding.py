@@ -33,11 +33,13 @@ async def hold(
     seconds: float = 0.0,
     timeout: float | None = None,
     waiting: Callable[[str], None] | None = None,
+    over_others: bool = True,
 ) -> LockView:
     """Waits until nobody is at work in `path`, then keeps runs out of it; 0 seconds: until somebody unlocks.
 
     A nested path reserves the scope whose journal it is in: the path of the answer. Reserving again replaces the
-    reservation. An application's also keeps runs out of its stages and tests.
+    reservation; without `over_others` that of somebody else stands, and Refused names it. An application's also keeps
+    runs out of its stages and tests.
     """
     if not reason.strip():
         raise UsageError("a reservation needs a reason", hint='--reason "database migration": others are told it')
@@ -45,8 +47,17 @@ async def hold(
         raise UsageError(f"a scope is reserved for at most a year, not {seconds:g} seconds", hint="--for 2h, --for 3d")
     owner, kind = owner_of(store, path)
     store.prepare()
+
+    def refuse(fold: Fold) -> None:
+        there = fold.hold
+        if there and not over_others and there.by != me() and there.active(store.clock.now()):
+            raise Refused(
+                f"{owner} is reserved by {safe_text(there.by, 80)}{until(there)}: {safe_text(there.reason, 300)}",
+                hint="ask that person; --force puts your reservation in the place of theirs, and the log says so",
+            )
+
     ledger = await Ledger.open(
-        store, owner, kind, purpose="lock", timeout=timeout, waiting=waiting, held_by_person=True
+        store, owner, kind, purpose="lock", timeout=timeout, waiting=waiting, held_by_person=True, refuse=refuse
     )
     now = store.clock.now()
     end = stamp(store.clock.wall() + seconds) if seconds else ""

@@ -137,6 +137,9 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
     One that cannot be looked up is left to the next run; a list that cannot be had ends the search.
     """
     names = list(_names(cls, wish, run.ledger.fold.lineage) or await _alike(run, cls, wish))
+    if not names:
+        found.notes.append(f"{wish.address}: {_not_found(cls, wish)}; the next deploy makes it")
+        return
     known = {row.physical_name for row in run.ledger.fold.resources.values() if row.kind == wish.kind}
     names = [found for found in names if found[0] not in known]  # of one that was moved to another address
     if len(names) > 1 and not names[0][2]:
@@ -159,6 +162,15 @@ async def _look_for(run: Run, cls: type[Resource], wish: Desired, found: Found) 
         former = newest is not None
         found.rows.append((replace(row, status=Status.READY, former=True) if former else row, f"cloud: {name}"))
         newest = newest or row
+
+
+def _not_found(cls: type[Resource], wish: Desired) -> str:
+    """Why there is no name to look for."""
+    if "name" in wish.unknown:
+        return "not looked for: its name is not known before it is deployed"
+    if cls.list_names is Resource.list_names:
+        return f"not looked for: the mark in its name is lost, and {wish.kind} cannot be listed"
+    return "nothing in the cloud is called as this stage would call it"
 
 
 async def _ask(run: Run, verb: Callable[[Context], Coroutine[Any, Any, Any]], row: ResourceState) -> Any:

@@ -65,7 +65,11 @@ def validate(
     else:
         _show(given, found)
         if not given.quiet:
-            sys.stderr.write(_summary(path or given.store.place, len(found), errors, written, len(view.resources)))
+            where = path or given.store.place
+            if view.empty and not found:
+                sys.stderr.write(f"there is no state in {where}: nothing was checked\n")
+            else:
+                sys.stderr.write(_summary(where, len(found), errors, written, len(view.resources)))
     if errors:
         raise Ended(INVALID)
 

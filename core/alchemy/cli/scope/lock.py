@@ -25,11 +25,13 @@ _DURATION = re.compile(r"([0-9]{1,6})([mhd])")
 @click.argument("scope")
 @click.option("--reason", required=True, metavar="R", help="Why; every run that is refused is told.")
 @click.option("--for", "lasting", default="", metavar="TIME", help="30m, 2h, 1d.  [default: until somebody unlocks]")
+@click.option("--force", is_flag=True, help="Also in the place of somebody else's reservation.")
 @shared
-def lock(given: Given, scope: str, reason: str, lasting: str) -> None:
+def lock(given: Given, scope: str, reason: str, lasting: str, force: bool) -> None:
     """Reserve SCOPE: from now on runs stay out of it and are told REASON, until it is unlocked or the time is over.
 
-    Waits until nobody is at work there. Of an application, its stages stay shut too. Again: a new reason and time.
+    Waits until nobody is at work there. Of an application, its stages stay shut too. Again: a new reason and time; exit
+    code 5 when it is somebody else's, who is named.
     Reading is not affected: list, inspect, plan and the dashboard go on.
     """
     seconds = parse_duration(lasting)
@@ -41,7 +43,10 @@ def lock(given: Given, scope: str, reason: str, lasting: str) -> None:
             sys.stderr.write(f"waiting for the lock of {path}: held by {safe_text(who, LONGEST)}\n")
 
     timeout = given.options().lock_timeout
-    found = asyncio.run(hold(given.store, path, reason=reason, seconds=seconds, timeout=timeout, waiting=waiting))
+    reserving = hold(
+        given.store, path, reason=reason, seconds=seconds, timeout=timeout, waiting=waiting, over_others=force
+    )
+    found = asyncio.run(reserving)
     page = Page(plain=given.plain)
     wish = found.hold
     until = f" until {moment(wish.until)}" if wish and wish.until else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,11 @@ def _bring(
     from alchemy.model.paths import ScopePath
     from alchemy.operations import migrating
 
+    if account and not re.fullmatch(r"[0-9a-f]{32}", account):
+        raise UsageError(
+            f"--account {safe_text(account, 80)!r} is not the id of an account",
+            hint="32 hexadecimal digits; every address in the Cloudflare dashboard begins with them",
+        )
     notes = migrating.know_kinds(given.project)
     migration = migrating.prepare(given.store, path.absolute(), ScopePath.parse(into), given.options(), account=account)
     if not json_ and not migration.done:

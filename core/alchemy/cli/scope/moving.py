@@ -94,7 +94,9 @@ def _closing(found: Move, to: str, *, dry_run: bool) -> str:
             f"{what} and {counted(found.backups, 'backup')} would move from {source} to {target}; nothing was written\n"
         )
     ask = "" if to == "r2" else 'unset the R2_* variables, or set state_store = "file" in [tool.alchemy]; '
+    # Others may have something in the same bucket.
+    old = "and" if to == "r2" else f"and what is there of {safe_text(', '.join(found.apps), 200)}"
     return (
         f"the state is in {target} from now on: {ask}{source} refuses every command, "
-        "and may be removed when everybody uses the new place\n"
+        f"{old} may be removed when everybody uses the new place\n"
     )
