@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from alchemy.testing.s3 import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server
-from tests.cli.driver import Done, alchemy, lamps
+from tests.cli.driver import COMMAND, Done, alchemy, environment, lamps
 
 pytestmark = pytest.mark.slow  # each tries its bucket first
 
@@ -91,3 +93,20 @@ def test_after_a_move_either_way_the_new_place_takes_runs(house: Path, bucket: d
     assert alchemy("deploy", cwd=house).code == 0
     assert "note:" not in alchemy("scope", "list", cwd=house).err
     assert made(house) == 1
+
+
+def test_whoever_looks_at_a_bucket_that_does_not_answer_is_told_while_waiting(house: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        extra = {
+            "R2_ACCESS_KEY_ID": "k",
+            "R2_SECRET_ACCESS_KEY": "s",
+            "R2_BUCKET_NAME": "state",
+            "R2_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        with subprocess.Popen(
+            [*COMMAND, "scope", "list"], cwd=house, env=environment(extra), stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            process.kill()
+    assert "/state: it does not answer; trying until" in said

@@ -5,6 +5,7 @@ Milliseconds on the command line, seconds from here on. Neighbours: `settings` o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from alchemy.errors import UsageError
+from alchemy.model.text import safe_text
 from alchemy.settings import Options, Project, base_options, find_project
 
 if TYPE_CHECKING:
@@ -72,12 +74,16 @@ class Given:
         """Where the state is: the directory that was named, the bucket of the environment, the project's directory."""
         from alchemy.operations.imports.leftover import flat_state_line
         from alchemy.store import elsewhere
-        from alchemy.store.place import find_store
+        from alchemy.store.moving import refuse_moved
+        from alchemy.store.place import choose_store
 
         leftover = "" if self.quiet else flat_state_line(self.root, str(self.project.table.get("app", "")))
         if leftover:
             sys.stderr.write(f"note: {leftover}\n")
-        store = find_store(self.project, self.state_dir)
+        store = choose_store(self.project, self.state_dir)
+        if not self.quiet:
+            store.troubled = lambda text: _say(f"{store.place}: {text}")
+        refuse_moved(store)
         for found in () if self.quiet else elsewhere.notes(store):
             sys.stderr.write(f"note: {found.said}\n  next: {found.ways}\n")
         return store
@@ -85,6 +91,13 @@ class Given:
     def options(self, **more: Any) -> Options:
         """For what acts on stored scopes without a program."""
         return base_options(self.project).but("command line", **self.values, **more)
+
+
+def _say(text: str) -> None:
+    """From another thread, while a command waits for an answer."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{safe_text(text)}\n")
+        sys.stderr.flush()
 
 
 class Command(click.Command):
