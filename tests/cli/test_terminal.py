@@ -111,6 +111,8 @@ def test_ctrl_c_twice_leaves_at_once_with_the_cursor_visible(tmp_path: Path) -> 
         shown.type("\x03")
         assert shown.end() == 130
     assert time.monotonic() - started < 4.5
+    assert "left at once: the next run looks up what was under way" in shown.text
+    assert shown.raw.endswith("\n"), "the prompt of the shell is due on a line of its own"
     assert shown.raw.rfind("\x1b[?25h") > shown.raw.rfind("\x1b[?25l")
 
 

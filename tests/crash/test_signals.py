@@ -131,6 +131,7 @@ def test_a_second_signal_leaves_at_once_and_loses_nothing(bench: Bench) -> None:
     assert ended.code == 130
     assert time.monotonic() - asked < 1.0
     assert "Traceback" not in ended.err
+    assert "left at once: the next run looks up what was under way\n" in ended.err
     bench.deploy()
     nothing_twice(bench.cloud, bench.n)
     bench.destroy()

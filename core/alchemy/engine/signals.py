@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,9 +18,10 @@ from typing import Any, NoReturn
 from alchemy.engine.calls import GRACE
 from alchemy.engine.session import Session, open_sessions
 from alchemy.errors import AlchemyError
-from alchemy.model.events import Noted
+from alchemy.model.events import Entry, Noted
 
 UNHURRIED = 3600.0  # seconds; each call has a time limit of its own
+_LAST_PICTURE = 0.15  # seconds
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -118,7 +120,12 @@ def _rescue() -> None:
                 hint = run.ledger.rescue(f"{path} was left while its state was being written")
                 if hint:
                     run.emit(Noted(str(path), f"left while its state was being written{hint}", "warning"))
+                said = Noted(str(path), "left at once: the next run looks up what was under way", "warning")
+                session.tell(Entry(run.ledger.run, 0, session.store.clock.now(), said))  # the journal may be held
         sys.stderr.flush()
+        if os.isatty(2):  # the shell's prompt is due on a line of its own, below what a live view draws last
+            time.sleep(_LAST_PICTURE)
+            os.write(2, b"\n")
     except Exception:  # whatever stands in the way, the person who pressed twice wants to be gone
         return
 
