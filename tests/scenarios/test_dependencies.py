@@ -140,6 +140,29 @@ def test_an_edge_that_came_or_went_changes_the_order_of_the_end(world: World, cl
     assert cloud.calls("delete") == ["late", "early"]
 
 
+@pytest.mark.parametrize("by", ["props", "depends_on"])
+@pytest.mark.parametrize("then", ["dropped", "replaced"])
+def test_what_an_update_that_failed_may_still_use_goes_after_it(world: World, cloud: Cloud, by: str, then: str) -> None:
+    """The program does not use it any more, but the object that is there still does."""
+
+    def program(*used: str, region: str = "eu", size: int = 1) -> Body[None]:
+        async def body(app: Scope) -> None:
+            things = [Thing(id) for id in used]
+            uses: dict[str, Any] = {"uses": things} if by == "props" else {"depends_on": things}
+            Thing("user", size=size, region=region, **uses)
+
+        return body
+
+    world.deploy(program("db"))
+    cloud.fail("update user", times=1)
+    with pytest.raises(RunFailed):
+        world.deploy(program(size=2), max_retries=0)
+    assert world.rows()["user"].depends_on == (f"{PROD}/db",)
+    world.deploy(nothing if then == "dropped" else program(region="us"), destroy_strategy="parallel")
+    assert cloud.calls("delete") == ["user", "db"]
+    assert [row.depends_on for row in world.rows().values()] == ([] if then == "dropped" else [()])
+
+
 def test_an_edge_may_cross_blocks(world: World, cloud: Cloud) -> None:
     async def body(app: Scope) -> None:
         async with alchemy.run("database"):

@@ -96,6 +96,10 @@ class _Work:
         row = replace(row, depends_on=wish.depends_on, protect=wish.protect, retain=wish.retain, account=account)
         return self.run.stamped(replace(row, on_destroy=wish.on_destroy, timeout=wish.timeout, module=wish.module))
 
+    def _edges_of_both(self, before: ResourceState) -> tuple[str, ...]:
+        """Until the cloud has said yes, it may use what it used and what it is to use: neither goes before it."""
+        return tuple(dict.fromkeys([*before.depends_on, *self.wish.depends_on]))
+
     async def _intend(self, row: ResourceState, action: str, *also: Op) -> None:
         if self.run.session.calls.stopping.is_set():
             raise Stopped
@@ -118,7 +122,7 @@ class _Work:
         name = self.own_name or row.physical_name  # an update may have renamed it
         kept = stored_outputs(self.run, self.resource, row, outputs)
         done = replace(row, status=Status.READY, outputs=kept, error="", pending=None, physical_name=name)
-        done = replace(done, props=wish.props, props_hash=wish.props_hash, verify=False)
+        done = replace(done, props=wish.props, props_hash=wish.props_hash, verify=False, depends_on=wish.depends_on)
         took = self.ledger.store.clock.elapsed() - self.started
         self.ledger.record([Put(self.run.stamped(done), "result", action, took=took)])
         self.run.ended(row.address, row.kind, action, "done", took=took)
@@ -142,7 +146,7 @@ class _Work:
         fresh = before is None
         if before is not None:
             # Same token, same name: it may exist, made with the props of the row.
-            old = replace(self._with_wish(before), status=status, error="")
+            old = replace(self._with_wish(before), status=status, error="", depends_on=self._edges_of_both(before))
             fresh = "name" in self.resource._fields and old.props.get("name") != self.wish.props.get("name")
             if (fresh or old.adopted or not type(self.resource).idempotent) and not self.change.missing:
                 found, taken = await self._look_or_take(old, fresh and self.wish.adopt)
@@ -232,6 +236,7 @@ class _Work:
         reverted = half_done is not None and stored.props_hash == self.wish.props_hash
         before = restored(self.run, type(self.resource), as_before, half_done if reverted else None)
         row = replace(self._with_wish(stored), status=Status.UPDATING, pending=self.wish.props, error="")
+        row = replace(row, depends_on=self._edges_of_both(stored))
         await self._intend(row, action)
         self.resource.__dict__["outputs"] = outputs_before = live_outputs(self.run, stored)
 
