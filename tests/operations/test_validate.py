@@ -547,3 +547,20 @@ def test_a_whole_deploy_is_its_owners_alone_under_any_umask(tmp_path: Path, mask
     found = {path: path.stat().st_mode & 0o777 for path in [world.state, *world.state.rglob("*")]}
     assert found == {path: 0o700 if path.is_dir() else 0o600 for path in found}
     assert validate(world.state) == []
+
+
+def test_what_was_cut_off_the_journal_is_no_lag_of_its_views(root: Path) -> None:
+    newest = max((root / PROD / "journal").iterdir())
+    newest.unlink()
+    found = validate(root)
+    assert not [one for one in found if "behind the journal" in one.problem], found
+    ahead = [one for one in found if "it is ahead of the journal" in one.problem]
+    assert ahead, found
+    assert all("scope rebuild" in one.way_out for one in ahead)
+
+
+def test_a_run_whose_first_record_is_no_record_is_blamed_for_itself(root: Path) -> None:
+    first = root / EPOCH
+    first.write_bytes(b"garbage\n" + first.read_bytes())
+    found = validate(root)
+    assert {one.file for one in found if one.severity == "error"} == {EPOCH}, found

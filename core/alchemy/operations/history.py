@@ -6,8 +6,10 @@ Reading only. Neighbours: `owners` reads what is stored now, `workspace` puts bo
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 
+from alchemy.errors import StateInvalid
 from alchemy.model.events import Entry
 from alchemy.model.records import Record, entries
 from alchemy.model.runview import RunView
@@ -33,7 +35,8 @@ class Runs:
         for epoch in reversed(numbers[-NEWEST_RUNS:]):
             summary = self._ended.get(epoch)
             if summary is None:
-                summary = self._summarise(epoch, live and epoch == numbers[-1], now)
+                with suppress(StateInvalid):  # a link in the place of its file hides no other run
+                    summary = self._summarise(epoch, live and epoch == numbers[-1], now)
                 if summary is None:
                     continue
                 if summary.outcome not in ("running", "lost"):

@@ -190,17 +190,24 @@ class Journal:
                 advice = f"remove it: `rm {safe_text(path)}`"
                 yield self._sound.finding(path, self._owner, f"misplaced: it is the file of {whose}", advice)
             elif not key and fold is not None and fold.seq and not self._bare(path, found):
-                yield self._unknown(path, lost_owner(self._files, self._layout, fold, path), rewrite)
+                lost = lost_owner(self._files, self._layout, fold, path)
+                yield self._off(path, found, fold, rewrite) if not lost else self._unknown(path, lost)
             elif fold and key and key != f"\0{self._owner}" and found.stamp != fold.stamps[key] and not self._busy:
-                yield self._sound.finding(path, self._owner, "it is behind the journal", rewrite, error=False)
+                yield self._off(path, found, fold, rewrite, known=True)
 
     def _bare(self, path: Path, found: ViewFile) -> bool:
         """Of an application that was destroyed and has stages again: it is known by this file, without a row."""
         return path == self._layout.scope_view(self._owner) and found.stamp is not None and not found.stamp.seq
 
-    def _unknown(self, path: Path, lost: str, rewrite: str) -> Finding:
-        if not lost:
-            return self._sound.finding(path, self._owner, "the journal knows no such row", rewrite, error=False)
+    def _off(self, path: Path, found: ViewFile, fold: Fold, rewrite: str, *, known: bool = False) -> Finding:
+        """Of another moment than the journal: before what it says now, or after what is left of it."""
+        problem = "it is behind the journal" if known else "the journal knows no such row"
+        if found.stamp and found.stamp.seq > fold.seq:
+            problem = f"it is ahead of the journal: record {found.stamp.seq}, from which it was written, is gone"
+            rewrite = f"`alchemy scope rebuild {self._owner}` goes by it"
+        return self._sound.finding(path, self._owner, problem, rewrite, error=False)
+
+    def _unknown(self, path: Path, lost: str) -> Finding:
         advice = f"put back your own copy, or run `alchemy scope rebuild {lost}`, which begins with what is left"
         return self._sound.finding(path, lost, f"of {lost} nothing but such files is left, its journal is gone", advice)
 

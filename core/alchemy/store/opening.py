@@ -112,17 +112,15 @@ def load(files: Files, layout: Layout, path: ScopePath | str, *, below: int = 0)
 
 def _load(files: Files, layout: Layout, path: ScopePath | str, below: int) -> Loaded:
     epochs = [e for e in epoch_numbers(files, layout, path) if not below or e < below]
-    fold, notes = newest_snapshot(files, layout, path)
-    if fold is None:
-        fold = Fold(str(path))
+    snapshot, notes = newest_snapshot(files, layout, path)
+    fold = snapshot if snapshot is not None else Fold(str(path))
     loaded = Loaded(fold, epochs, notes=notes)
     wanted = [e for e in epochs if e >= fold.epoch]
     # Newest first: what an opener seals was there before it, so the file it seals cannot be read too early.
     data = {epoch: _read(files, layout.epoch(path, epoch)) for epoch in reversed(wanted)}
     loaded.sizes = {epoch: len(raw) for epoch, raw in data.items()}
-    openers = {
-        epoch: opener for epoch, raw in data.items() if (opener := _opener(layout.epoch(path, epoch), raw, epoch))
-    }
+    read = {epoch: _opener(layout.epoch(path, epoch), raw, epoch) for epoch, raw in data.items()}
+    openers = {epoch: opener for epoch, opener in read.items() if opener}
     began = [epoch for epoch, opener in openers.items() if BEGINS in opener.body]
     if began and openers[began[0]].body[BEGINS]["seq"] >= fold.seq:  # in the place of another: its snapshots are over
         fold = loaded.fold = begun(path, openers[began[0]].body[BEGINS])
@@ -130,6 +128,8 @@ def _load(files: Files, layout: Layout, path: ScopePath | str, below: int) -> Lo
         raise damaged(layout.epoch(path, fold.epoch), "it is missing, and a snapshot was taken from it")
     limits = _limits(openers)
     opened = [epoch for epoch in wanted if epoch in openers and limits.get(epoch) != 0]
+    for epoch in (epoch for epoch in wanted if epoch > fold.epoch and epoch not in openers and limits.get(epoch)):
+        raise damaged(layout.epoch(path, epoch), "the record of its opening is no record any more", 1)
     loaded.last = opened[-1] if opened else fold.epoch
     for epoch in opened:
         limit = limits.get(epoch)
