@@ -353,7 +353,7 @@ def test_each_kind_of_difference_has_its_sentence() -> None:
     now = stage(row(f"{PROD}/gone"), row(f"{PROD}/other", props={"size": 2}), row(f"{PROD}/anew", token="t2"))
     then = stage(row(f"{PROD}/back"), row(f"{PROD}/other", props={"size": 1}), row(f"{PROD}/anew"))
     text = said(now, then)
-    assert "gone leaves the state and stays in the cloud, if it is there still: nobody tracks or deletes it any more" in text
+    assert "gone leaves the state and stays in the cloud, if it is there still: nobody tracks or deletes it" in text
     assert "back returns: the next deploy looks in the cloud" in text
     assert "other goes back in the state only" in text
     assert "anew was made anew since then" in text
