@@ -205,5 +205,5 @@ def test_in_any_sequence_the_order_is_right_and_nothing_is_lost() -> None:
 
     run_state_machine_as_test(
         Histories,
-        settings=settings(max_examples=12, stateful_step_count=8, suppress_health_check=[HealthCheck.too_slow]),
+        settings=settings(max_examples=10, stateful_step_count=8, suppress_health_check=[HealthCheck.too_slow]),
     )
