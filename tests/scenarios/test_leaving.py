@@ -214,6 +214,42 @@ def test_the_programs_own_finally_is_not_cut_off_after_the_scope_was_left(
     assert world.fold().last_release["outcome"] == "interrupted"
 
 
+CLOSING = """
+import asyncio, os, signal
+from alchemy import alchemy
+
+async def main():
+    def pressed(entry):
+        if type(entry.event).__name__ == "RunEnded":
+            os.kill(os.getpid(), signal.NUMBER)
+
+    try:
+        async with alchemy("my-app", stage="prod") as scope:
+            scope.session.listeners.append(pressed)
+    finally:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+        print("tidied up", flush=True)
+    print("went on", flush=True)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("command", [[], ["-m", "alchemy.cli", "deploy"]], ids=["python", "alchemy"])
+def test_a_signal_at_the_last_moment_of_a_scope_lets_the_program_tidy_up(
+    world: World, command: list[str], number: str
+) -> None:
+    """Everything was done: it is said so, and the program is left all the same."""
+    running = start(world, CLOSING.replace("NUMBER", number), *command)
+    said, errors = running.communicate(timeout=20)
+    assert (running.returncode, said.strip()) == (130, "tidied up"), errors
+    assert "Traceback" not in errors
+    assert world.fold().last_release["outcome"] == "done"
+
+
 ENDING = """
 import threading, time
 

@@ -45,7 +45,7 @@ def interrupted(running: Running, dice: random.Random, cloud: Cloud, since: int,
 
 def not_ours_yet(ended: Ended) -> bool:
     """Python itself was interrupted, before it ran a line of ours or after the last: it says so in its own way."""
-    before = ended.err.startswith("Could not import runpy module")
+    before = ended.err.startswith(("Could not import runpy module", "'import warnings' failed"))
     after = "Exception ignored in: <module 'threading' from" in ended.err and ended.err.count("Traceback") == 1
     return before or after
 

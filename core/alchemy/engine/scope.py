@@ -224,7 +224,7 @@ class Scope:
         await self._close(outcome)
         if outcome == "failed":
             raise run_failed(self.run_state, self.phase, failed)
-        if self.interrupted:  # also by a signal that came while it was closed
+        if self.interrupted or interrupts.over:  # also by a signal that came while it was closed
             raise Interrupted
         return report
 

@@ -33,16 +33,16 @@ class Interrupts:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
         self._before: dict[signal.Signals, Any] = {}  # handlers of the program around us
-        self._over = False  # nothing is open any more, and the program that was interrupted still cleans up
+        self.over = False  # nothing is open any more, and the program that was interrupted still cleans up
         self.draining: asyncio.Task[None] | None = None  # after it, the program is cancelled
 
     def install(self) -> None:
         """Called before a scope waits for its lock; again is harmless."""
-        if self._loop is not None and not self._loop.is_closed() and not self._over:
+        if self._loop is not None and not self._loop.is_closed() and not self.over:
             return
         if threading.current_thread() is not threading.main_thread():
             return
-        self.count, self.draining, self._over = 0, None, False
+        self.count, self.draining, self.over = 0, None, False
         self._loop, self._main = asyncio.get_running_loop(), asyncio.current_task()
         for number in _SIGNALS:
             # Not the loop's own handlers: those wait for a loop that a verb may be blocking.
@@ -57,14 +57,14 @@ class Interrupts:
         """
         if self._loop is None or open_sessions() or threading.current_thread() is not threading.main_thread():
             return
-        if self.count and not self._over and self._main is not None and not self._main.done():
-            self._over = True
-            self._main.add_done_callback(lambda _: self._restore() if self._over else None)
-        elif not self._over:
+        if self.count and not self.over and self._main is not None and not self._main.done():
+            self.over = True
+            self._main.add_done_callback(lambda _: self._restore() if self.over else None)
+        elif not self.over:
             self._restore()
 
     def _restore(self) -> None:
-        self._loop, self._main, self._over = None, None, False
+        self._loop, self._main, self.over = None, None, False
         for number, handler in self._before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
@@ -106,7 +106,7 @@ class Interrupts:
                     with suppress(AlchemyError):  # said when the scope is left
                         await run.ledger.flush()
         left = [session for session in sessions if session in open_sessions()]
-        if sessions and not left:
+        if self.over or (sessions and not left):
             return  # who left them has raised: the program is in its own `finally`, which nobody cuts off
         if self._main is not None and not self._main.done() and not any(session.closing for session in left):
             self._main.cancel()
