@@ -179,6 +179,8 @@ class Browse(Screen[None]):
         self._draw_bars()
 
     def turn_spinners(self) -> None:
+        if not self.query("#filter"):  # going up or coming down: a tick between two of its widgets
+            return
         self.scopes.refresh()
         self._draw_bars()
         if self.dashboard.store.view.active:
