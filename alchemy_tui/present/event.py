@@ -196,7 +196,7 @@ def _tell(scene: Scene, event: Event, owner: str) -> tuple[str, str, Tone, Line,
         verb = "entered" if isinstance(event, ScopeEntered) else "left"
         return glyphs.dot, verb, Tone.FAINT, line((name, Tone.DIM)), ""
     if isinstance(event, Noted):
-        tone = Tone.WARN if event.level == "warning" else Tone.DIM
+        tone = {"warning": Tone.WARN, "error": Tone.BAD}.get(event.level, Tone.DIM)
         return glyphs.dot, event.level, tone, line(event.text), ""
     return glyphs.dot, type(event).__name__.lower(), Tone.DIM, line(name), ""
 

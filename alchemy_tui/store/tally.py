@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alchemy.model.events import Noted, Restored
+from alchemy.model.events import Noted, Restored, RunEnded
 from alchemy.model.runview import RunView
 from alchemy.operations.shapes import RunSummary
 from alchemy_tui.store.source import Source
@@ -42,4 +42,6 @@ def tally(source: Source, scope: str, run: str) -> Tally:
             said = entry.event.text
         elif isinstance(entry.event, Restored):
             said = f"as in {entry.event.file}"
+        elif isinstance(entry.event, RunEnded) and entry.event.failures and not said:
+            said = entry.event.failures[0][1]
     return Tally(dict(view.counts), view.running, said)

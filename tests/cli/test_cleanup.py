@@ -70,6 +70,19 @@ def test_without_a_terminal_it_asks_for_yes(house: Path) -> None:
     assert (again.code, again.err) == (0, "house/prod: nothing was left behind\n")
 
 
+def test_what_a_failed_deploy_does_not_declare_waits_for_a_complete_one(tmp_path: Path) -> None:
+    lamps(tmp_path, 'Lamp("hall")\nLamp("attic", protect=True)')
+    assert alchemy("deploy", cwd=tmp_path).code == 0
+    lamps(tmp_path, 'Lamp("hall")')
+    blocked, told = forked([Call(("deploy",)), Call(("scope", "cleanup", PROD))], tmp_path)
+    assert blocked.code == 1
+    assert "house/prod/attic: it is protected" in blocked.err
+    assert (told.code, told.err) == (0, f"{PROD}: nothing can go yet: 1 orphan waits for a complete deploy\n")
+    lamps(tmp_path, 'Lamp("hall")\nLamp("attic")')
+    done, after = forked([Call(("deploy",)), Call(("scope", "cleanup", PROD))], tmp_path)
+    assert (done.code, after.err) == (0, f"{PROD}: nothing was left behind\n")
+
+
 def test_all_of_it_is_a_destroy(house: Path) -> None:
     shown, done, listed = forked(
         [

@@ -136,6 +136,10 @@ def test_an_exception_of_the_program_shows_the_programs_frames_only(tmp_path: Pa
     assert [text.rpartition(" in ")[2] for text in frames] == ["main", "below"]
     assert all(text.startswith('  File "alchemy_run.py", line ') for text in frames)
     quiet_about_itself(done)
+    logs = alchemy("scope", "logs", "house/prod", cwd=tmp_path).out
+    (logged,) = [text for text in logs.splitlines() if "KeyError" in text]
+    assert re.fullmatch(r"  [0-9:]{8}  \S error +house/prod  KeyError: 'lost.*'", logged), logged
+    assert "\x1b" not in logged
     told = alchemy("deploy", "-v", cwd=tmp_path)
     assert told.code == 1
     assert "Traceback (most recent call last)" in told.err  # the whole of it, for whoever asks

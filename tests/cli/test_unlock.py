@@ -63,7 +63,7 @@ def test_without_a_terminal_the_token_says_whose_lock_is_meant(stale: Path) -> N
     for arguments in ((), ("--yes",), ("--force",)):
         done = unlock(stale, *arguments)
         assert done.code == 2, done.err
-        assert f"next: --token {lock['token']}" in done.err
+        assert f"next: `alchemy scope unlock {SCOPE} --token {lock['token']}`" in done.err
     done = unlock(stale, "--token", "9-beef")
     assert done.code == 5
     assert f"but by {lock['token']}: deploy by" in done.err
@@ -168,6 +168,17 @@ def test_a_holder_that_is_asked_stops_and_nothing_has_to_be_broken(tmp_path: Pat
             assert "stopped by itself" in shown.text
         assert holder.wait(20) == 130
     assert locks(tmp_path) == []
+
+
+def test_a_stop_says_what_to_do_while_the_run_is_finishing_and_when_it_has_ended(tmp_path: Path) -> None:
+    with deploying(tmp_path, 'Lamp("slow", wait=6)\nawait Lamp("next")') as holder:
+        (lock,) = locks(tmp_path)
+        late = alchemy("scope", "stop", SCOPE, "--lock-timeout", "1", cwd=tmp_path)
+        assert late.code == 3, late.err
+        assert f"`alchemy scope unlock {SCOPE} --token {lock['token']} --force`" in late.err
+        over = alchemy("scope", "stop", SCOPE, cwd=tmp_path)
+        assert "next: `alchemy deploy --stage prod` goes on where it was not finished" in over.err, over.err
+        assert holder.wait(20) == 130
 
 
 def test_a_scope_is_reserved_and_given_free(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def test_what_is_forgotten_holds_nothing_back() -> None:
 def test_a_blocked_step_says_how_to_unblock_it() -> None:
     decided = decide(plan([row(DB.address, protect=True)]), {DB.address: D})
     assert (decided.steps[0].fate, decided.steps[0].why) == (Fate.BLOCKED, "it is protected")
-    assert decided.steps[0].unblock == "declare it with protect=False and deploy; or keep it, or forget it"
+    known = "declare it with protect=False and deploy; or `alchemy scope keep ADDRESS`; or `alchemy scope rm ADDRESS`"
+    assert decided.steps[0].unblock == known
     used = decide(plan([DB, API], API.address), {DB.address: D}).steps[0]
     assert used.unblock == f"deploy {API.address} without it, or destroy {API.address} first"
 

@@ -13,6 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 KINDS = """
+import asyncio
 from pathlib import Path
 from alchemy import Resource, output
 
@@ -25,6 +26,7 @@ class Box(Resource, kind="files:Box"):
 
     async def create(self, ctx):
         (CLOUD / ctx.name).write_text(str(self.size))
+        await asyncio.sleep(60 if self.size == 60 else 0)  # killed before it has answered
         return {"path": ctx.name}
 
     async def read(self, ctx):
@@ -167,19 +169,19 @@ def test_a_cleanup_takes_what_a_killed_test_left_and_leaves_one_that_runs(projec
     (project / "cloud").mkdir()
     (project / "pyproject.toml").write_text('[tool.alchemy]\napp = "shop"\nkinds = ["boxes"]\n')
     (project / "test_sleepy.py").write_text(
-        "import asyncio\nfrom boxes import Box\n\n"
-        "async def test_sleepy(alchemy_scope):\n    await Box('one')\n    await asyncio.sleep(60)\n"
+        "from boxes import Box\n\nasync def test_sleepy(alchemy_scope):\n    await Box('one', size=60)\n"
     )
     cleanup = ["-m", "alchemy.cli", "scope", "cleanup", "shop", "--yes"]
     process = start(project, *in_pytest())
     until_created(project, process)
     if not how:
         code, output = run(project, *cleanup)
-        assert (code, "nothing was left behind" in output, len(left(project))) == (0, True, 1), output
+        assert (code, "nothing else to clean up" in output, len(left(project))) == (0, True, 1), output
+        assert "alchemy deploy" not in output
     process.kill()
     process.communicate(timeout=60)
     code, output = run(project, *cleanup, *how)
-    assert code == 0, output
+    assert (code, "alchemy deploy" in output) == (0, False), output
     assert left(project) == []
     assert scopes_left(project) == []
 

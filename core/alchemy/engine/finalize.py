@@ -28,7 +28,7 @@ def refuse_protected(plan: DeletionPlan) -> None:
     if protected:
         raise Refused(
             f"{plan.scope} is not destroyed: protected: {safe_text(', '.join(protected), 300)}",
-            hint="set protect=False in the program and deploy, then destroy again",
+            hint="set protect=False in the program and deploy, then destroy again; or `alchemy scope keep ADDRESS`",
         )
 
 

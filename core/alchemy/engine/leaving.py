@@ -10,7 +10,7 @@ import asyncio
 from alchemy.engine.calls import GRACE, Calls, describe
 from alchemy.engine.finalize import roll_back
 from alchemy.engine.scope import Scope
-from alchemy.errors import RunFailed, StateInvalid
+from alchemy.errors import ResourceFailed, RunFailed, StateInvalid
 from alchemy.model.events import Noted
 
 _CANCELLED_GRACE = 1.0  # seconds for calls in flight when something else than a signal cancels the program
@@ -47,7 +47,20 @@ async def _abandon(scope: Scope, error: BaseException) -> None:
     if scope.test_cleanup and not isinstance(error, StateInvalid):
         await asyncio.shield(asyncio.ensure_future(_destroy_test(scope)))
     elif not scope.closed:
+        if calm:
+            _say_why(scope, error)
         await scope.leave("failed" if calm else "interrupted")
+
+
+def _say_why(scope: Scope, error: BaseException) -> None:
+    """In the log, before its end: what ended the run where no resource says it. The terminal has the error itself."""
+    run = scope.run_state
+    if run.ledger.failure is not None:
+        return
+    told = {each.address for each in run.failures}
+    if error.address in told if isinstance(error, ResourceFailed) else isinstance(error, RunFailed) and told:
+        return
+    run.ledger.emit(Noted(str(scope.path), describe(error), "error").scrubbed())
 
 
 async def _destroy_test(scope: Scope) -> None:

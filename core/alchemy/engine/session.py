@@ -237,8 +237,9 @@ class Run:
         if done:
             orphans = sorted(row.address for row in list(fold.resources.values()) if row.address not in alive)
             return {"complete": True, "orphans": orphans, "next_seq": fold.next_seq}
-        said: dict[str, Any] = {"complete": False}
-        return said | {"leftovers": fold.undeclared(alive)} if self.session.phase == "up" else said
+        if self.session.phase != "up":
+            return {"complete": False}
+        return {"complete": False, "leftovers": fold.undeclared(alive), "undeclared": fold.undeclared(alive, since=0)}
 
     def restate(self) -> None:
         """Before a row is written for a person: the release says again what was left behind, that row too."""

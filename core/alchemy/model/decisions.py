@@ -236,7 +236,9 @@ def _decided(number: int, step: Deletion, decisions: Decisions, fates: dict[str,
 def unblock(step: Deletion) -> str:
     """What to do so that a blocked step can run; "" where its reason says it, and where nothing is in the way."""
     if step.blocked == PROTECTED:
-        return "declare it with protect=False and deploy; or keep it, or forget it"
+        return (
+            "declare it with protect=False and deploy; or `alchemy scope keep ADDRESS`; or `alchemy scope rm ADDRESS`"
+        )
     if step.blocked == UNFINISHED:
         return "deploy again: that finishes the replacement"
     if step.blocked.startswith("still used by "):

@@ -200,7 +200,7 @@ class Progressed(Event):
 class Noted(Event):
     subject: str
     text: str
-    level: str = "note"  # note, warning
+    level: str = "note"  # note, warning, error: that is what ended the run
 
 
 @dataclass(frozen=True)

@@ -147,13 +147,14 @@ class Fold:
         more = {name: value for name, value in known.items() if name not in ("seq", "leftovers_seq")}
         return {**more, "orphans": orphans, **left}
 
-    def undeclared(self, alive: set[str]) -> list[str]:
-        """What a deploy that declared `alive` and failed finds left of earlier ones: see `leftover`."""
-        made_since = 0 if not self.declared.get("complete") else self.declared.get("next_seq")
-        if made_since is None:
+    def undeclared(self, alive: set[str], since: int | None = None) -> list[str]:
+        """What a deploy that declared `alive` and failed finds left of earlier ones: see `leftover`; or all of it."""
+        if since is None:
+            since = self.declared.get("next_seq") if self.declared.get("complete") else 0
+        if since is None:
             return []
         rows = list(self.resources.values())
-        return sorted(r.address for r in rows if not r.former and r.seq >= made_since and r.address not in alive)
+        return sorted(r.address for r in rows if not r.former and r.seq >= since and r.address not in alive)
 
     def below(self, path: str) -> list[ResourceState]:
         """Rows in `path` and below it, in no order."""

@@ -90,6 +90,7 @@ _RELEASE = _Shape(
 )
 _DECLARED = _Shape(
     {"complete": bool, "orphans": list, "seq": int, "next_seq": int, "leftovers": list, "leftovers_seq": int}
+    | {"undeclared": list}
 )
 _PUT = _Shape({"row": dict, "phase": str, "action": str, "reason": str, "took": float}, ["row"])
 _DROP = _Shape(
@@ -138,6 +139,7 @@ def _check_declared(data: dict[str, Any]) -> None:
     _DECLARED.check(data)
     _list(data, "orphans", str)
     _list(data, "leftovers", str)
+    _list(data, "undeclared", str)
     if "leftovers" in data and "seq" in data and "leftovers_seq" not in data:
         raise ValueError("what was left behind names no record")
 

@@ -35,6 +35,18 @@ def plan_cleanup(store: Store, path: ScopePath, project: Project | None = None) 
     return deletions.block(deletions.merge(str(path), plans), kinds.obstacle())
 
 
+def find_waiting(store: Store, path: ScopePath) -> list[str]:
+    """Addresses that the last deploy did not declare, and that no cleanup offers: it failed, and may not mean it."""
+    found: list[str] = []
+    for owner, _, scope in subjects(store, path):
+        fold = store.read_fold(owner)
+        said = fold.last_release.get("declared", {}) if fold.released and fold.last_release else {}
+        offered = {step.row.key for step in deletions.plan_cleanup(fold, str(scope)).deletions}
+        stored = (fold.resources.get(key) for key in said.get("undeclared", ()) if key not in offered)
+        found += [row.address for row in stored if row and not row.kept and row.address.startswith(f"{scope}/")]
+    return found
+
+
 async def cleanup(
     store: Store,
     path: ScopePath,

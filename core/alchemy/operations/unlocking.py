@@ -218,14 +218,18 @@ def _after(
 
 
 def _next(view: LockView, top: ScopePath) -> tuple[str, ...]:
+    return (going_on(view.holder.purpose if view.holder else "", top),)
+
+
+def going_on(purpose: str, top: ScopePath) -> str:
+    """The command that takes up what a run of that purpose left."""
     stage = f" --stage {top.name}" if len(top.parts) == 2 else ""
     commands = {
         "deploy": f"alchemy deploy{stage}",
         "destroy": f"alchemy destroy {top}",
         "cleanup": f"alchemy scope cleanup {top}",
     }
-    purpose = view.holder.purpose if view.holder else ""
-    return (commands.get(purpose, f"alchemy scope inspect {top}"),)
+    return commands.get(purpose, f"alchemy scope inspect {top}")
 
 
 def refuse_unlock(store: Store, path: str, reason: str, error: AlchemyError) -> NoReturn:

@@ -64,7 +64,7 @@ def cleanup(
         return
     plans = _plans(given, path, all_=all_)
     unfinished = not (all_ or json_ or given.quiet) and _list_unfinished(given, path)
-    nothing = "nothing else to clean up" if unfinished else "nothing was left behind"
+    nothing = "nothing else to clean up" if unfinished else nothing_left(given, path)
     if dry_run:
         what = "to destroy" if all_ else "to clean up"
         _tell(plans, path, json_=json_, done=None, what=what, nothing=nothing)
@@ -110,6 +110,18 @@ def _list_unfinished(given: Given, path: ScopePath) -> bool:
     from alchemy.operations.resuming import plan_resume
 
     return list_unfinished(given, plan_resume(given.store, path, project=given.project))
+
+
+def nothing_left(given: Given, path: ScopePath) -> str:
+    """For a cleanup that has nothing to do."""
+    from alchemy.cli.terminal import counted
+    from alchemy.operations.cleaning import find_waiting
+
+    waiting = find_waiting(given.store, path)
+    if not waiting:
+        return "nothing was left behind"
+    verb = "waits" if len(waiting) == 1 else "wait"
+    return f"nothing can go yet: {counted(len(waiting), 'orphan')} {verb} for a complete deploy"
 
 
 def _show(given: Given, plans: list[DeletionPlan], path: ScopePath, *, all_: bool, quiet: bool) -> bool:

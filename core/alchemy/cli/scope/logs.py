@@ -222,5 +222,7 @@ def _said(entry: Entry, marks: Signs) -> Line:
     if isinstance(event, RollbackEnded):
         return wording.rolled_back(marks, event)
     if isinstance(event, Noted):
+        if event.level == "error":
+            return (*wording.row(marks.failed, event.level, "bad", event.subject), *line((f"  {event.text}", "bad")))
         return wording.row(marks.keep, event.level, "dim", event.subject, event.text)
     return wording.row(marks.keep, type(event).__name__, "dim", event.subject)

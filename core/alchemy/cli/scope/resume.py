@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.errors import RunFailed, UsageError
+from alchemy.model.values import ScopeKind
 
 if TYPE_CHECKING:
     from alchemy.operations.deciding import Report
@@ -81,13 +83,22 @@ def _show_left(given: Given, found: Resumption) -> None:
 
 
 def list_unfinished(given: Given, found: Resumption) -> bool:
-    """For a command that leaves it as it is. False when there is nothing."""
+    """For a cleanup, of what it leaves as it is. False when there is nothing."""
     from alchemy.cli import doomed
 
+    going = _going(found)
+    found = replace(found, program=tuple(left for left in found.program if left.address not in going))
     if found.program:
         _show_left(given, found)
-        doomed.say(f"next: `{_deploy(found)}` looks these up and finishes them, `alchemy destroy` removes them")
+        tests = [f"{part.owner}/" for part in found.plan.parts if part.kind is ScopeKind.TEST]  # no deploy is theirs
+        if not all(left.address.startswith(tuple(tests)) for left in found.program):
+            doomed.say(f"next: `{_deploy(found)}` looks these up and finishes them, `alchemy destroy` removes them")
     return bool(found.program)
+
+
+def _going(found: Resumption) -> set[str]:
+    """What a cleanup takes though it is unfinished: all that a dead test left."""
+    return {step.address for step in found.plan.plan.deletions if not step.row.former}
 
 
 def _deploy(found: Resumption) -> str:
@@ -105,8 +116,10 @@ def _finish(given: Given, found: Resumption) -> Report:
 def _next(found: Resumption, report: Report | None) -> None:
     """What is left, and who can do it."""
     path = found.plan.path
-    if found.program:
-        many = f"{len(found.program)} of them" if found.steps else "these"
+    going = _going(found)
+    left = [each for each in found.program if each.address not in going]
+    if left:
+        many = f"{len(left)} of them" if found.steps or len(left) < len(found.program) else "these"
         sys.stderr.write(f"next: only the program can finish {many}: `{_deploy(found)}`\n")
     begun = {step.row.key for step in found.steps}
     orphans = [step for step in found.plan.plan.deletions if step.row.key not in begun]

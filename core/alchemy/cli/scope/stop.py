@@ -11,8 +11,10 @@ from alchemy.cli.failures import Ended
 from alchemy.cli.options import Command, Given, as_json, shared
 from alchemy.cli.pages import Page, show_json
 from alchemy.cli.scope.subject import find_scope, look
+from alchemy.model.paths import ScopePath
 from alchemy.model.text import safe_text
 from alchemy.operations.stopping import Stopped, request_stop, wait_stopped
+from alchemy.operations.unlocking import going_on
 from alchemy.operations.verdicts import person
 
 STILL = 3  # exit code: the lock is still held
@@ -43,12 +45,12 @@ def stop(given: Given, scope: str, run: str, reason: str, no_wait: bool, json_: 
             )
         timeout = given.options().lock_timeout
         asked = asyncio.run(wait_stopped(given.store, asked, 30.0 if timeout is None else timeout))
-    _show(given, asked, json_=json_)
+    _show(given, asked, json_=json_, waited=not no_wait)
     if asked.outcome == "asked" and not no_wait:
         raise Ended(STILL)
 
 
-def _show(given: Given, asked: Stopped, *, json_: bool) -> None:
+def _show(given: Given, asked: Stopped, *, json_: bool, waited: bool) -> None:
     holder, request = asked.holder, asked.request
     if json_:
         show_json(
@@ -72,5 +74,13 @@ def _show(given: Given, asked: Stopped, *, json_: bool) -> None:
         who = f" (by {safe_text(request.words, 300)})" if request else ""
         page.say((asked.path, "title"), f" is asked to stop{who}: R-{holder.epoch} is finishing its step in flight")
     page.show()
-    if holder is not None and asked.outcome == "stopped" and not given.quiet:
-        sys.stderr.write(f"next: `alchemy scope resume {asked.path}` shows what it left\n")
+    if holder is None or given.quiet:
+        return
+    if asked.outcome == "stopped":
+        again = going_on(holder.purpose, ScopePath.parse(asked.path))
+        sys.stderr.write(f"next: `{again}` goes on where it was not finished\n")
+    elif waited:
+        sys.stderr.write(
+            f"next: it stops when its call ends: wait with `alchemy scope stop {asked.path}`, or "
+            f"`alchemy scope unlock {asked.path} --token {holder.token} --force` stops it at its next write\n"
+        )

@@ -55,9 +55,10 @@ def unlock(
         return
     asking = consent.can_ask() and not (yes or token or json_)
     if not (asking or token):
+        whole = f"`alchemy scope unlock {path} --token {view.token}`"
         raise UsageError(
             f"whose lock on {path} is to be opened is not said, and there is nobody to ask: nothing was done",
-            hint=f"--token {view.token}" if view.token else "`alchemy scope locks` shows who holds it",
+            hint=whole if view.token else "`alchemy scope locks` shows who holds it",
         )
     if not (given.quiet or json_):
         for said in lines_of(view):
