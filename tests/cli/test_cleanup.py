@@ -118,3 +118,36 @@ def test_on_a_terminal_the_last_part_of_the_path_is_typed(house: Path) -> None:
         assert shown.end() == 0
     assert lit(house) == 1
     assert alchemy("scope", "validate", cwd=house).code == 0
+
+
+def test_what_somebody_keeps_is_named_by_whoever_destroys_the_rest(house: Path) -> None:
+    lamps(house, 'Lamp("hall")')
+    kept, destroyed, tried, again, cleaned = forked(
+        [
+            Call(("scope", "keep", f"{PROD}/attic")),
+            Call(("destroy", "--yes")),
+            Call(("scope", "cleanup", PROD, "--all", "--dry-run")),
+            Call(("destroy", PROD, "--yes")),
+            Call(("scope", "cleanup", PROD, "--all", "--yes")),
+        ],
+        house,
+    )
+    undo = f"1 kept: {PROD}/attic; `alchemy scope keep {PROD}/attic --undo`\n"
+    assert kept.code == 0, kept.err
+    assert f"· kept       {PROD}/attic  Lamp\n" in destroyed.err
+    assert f": 1 deleted, {undo}" in destroyed.err
+    assert lit(house) == 1
+    assert f"{PROD}: nothing else: {undo}" in tried.err
+    assert "nothing was left behind" not in tried.err
+    for done in (again, cleaned):
+        assert done.code == 0, done.err
+        assert f"· kept       {PROD}/attic  Lamp\n" in done.err
+        assert done.err.endswith(f": {undo}")
+    assert lit(house) == 1
+
+
+def test_nothing_is_asked_where_everything_is_kept(tmp_path: Path) -> None:
+    lamps(tmp_path, 'Lamp("hall")')
+    _, _, asked = forked([Call(("deploy",)), Call(("scope", "keep", f"{PROD}/hall")), Call(("destroy",))], tmp_path)
+    assert asked.code == 0, asked.err
+    assert asked.err.endswith(f"nothing else: 1 kept: {PROD}/hall; `alchemy scope keep {PROD}/hall --undo`\n")

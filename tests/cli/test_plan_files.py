@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -169,3 +170,42 @@ def test_a_plan_that_failed_is_not_saved(tmp_path: Path) -> None:
     (failed,) = typed(tmp_path, "plan --out p")
     assert failed.code == 1
     assert not (tmp_path / "p").exists()
+
+
+def test_what_a_deploy_left_half_created_is_said_to_be_looked_up_first(tmp_path: Path) -> None:
+    lamps(tmp_path, 'Lamp("hall", broken=True)')
+    typed(tmp_path, "deploy")
+    lamps(tmp_path, 'Lamp("hall")')
+    planned, saved, deployed = typed(tmp_path, "plan", "plan --out p", "deploy --plan p")
+    said = " ".join(planned.out.split())
+    assert "last create did not finish; looked up first: created, or updated if it is there" in said
+    assert "does exactly this, or refuses; what did not finish is looked up first\n" in saved.err
+    assert deployed.code == 0, deployed.err
+    assert hall(tmp_path) == ["house-prod-hall"]
+
+
+def test_a_program_that_raises_has_no_summary_and_its_error_in_the_document(tmp_path: Path) -> None:
+    lamps(tmp_path, 'raise ValueError("no such lamp")')
+    shown, document = typed(tmp_path, "plan", "plan --json")
+    assert (shown.code, document.code) == (1, 1)
+    assert "no changes" not in shown.out
+    assert "unchanged" not in shown.out
+    found = json.loads(document.out)
+    assert found["changes"] is False
+    assert found["failed"] == {"message": "the program raised ValueError: no such lamp", "hint": ""}
+    lamps(tmp_path, 'Lamp("hall")')
+    (well,) = typed(tmp_path, "plan --json")
+    assert json.loads(well.out)["failed"] is None
+
+
+def test_a_plan_says_that_names_are_not_looked_up_only_where_they_are_not(tmp_path: Path) -> None:
+    said = "names are not looked up; `plan --adopt` does"
+    program = "from alchemy import Queue, alchemy\n\n\nasync def main() -> None:\n"
+    program += '    async with alchemy("shop", stage="prod"):\n        Queue("jobs"NAME)\n'
+    (tmp_path / "alchemy_run.py").write_text(program.replace("NAME", ', name="jobs"'))
+    named, adopting = typed(tmp_path, "plan", "plan --adopt")
+    assert said in named.out
+    assert said not in adopting.out
+    (tmp_path / "alchemy_run.py").write_text(program.replace("NAME", ""))
+    (unnamed,) = typed(tmp_path, "plan")
+    assert said not in unnamed.out

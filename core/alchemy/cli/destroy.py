@@ -70,7 +70,9 @@ def _by_program(given: Given, what: str | None, stage: str, options: dict[str, A
         plans = [plan for store, path in opened for plan in plan_destroy(store, path, given.project)]
         paths = list(dict.fromkeys(path for _, path in opened))
         if not _show(plans):
-            _say("nothing is stored: there is nothing to destroy")
+            from alchemy.cli.doomed import nothing
+
+            _say(nothing(plans, "nothing is stored: there is nothing to destroy"))
             return
         _ask(paths, yes=False)
     run(given, program, phase="destroy", stage=stage, options=options, shows_plan=yes).raise_error()

@@ -10,6 +10,7 @@ from alchemy.cli import wording
 from alchemy.cli.terminal import counted, signs
 from alchemy.cli.tones import coloured, joined
 from alchemy.model.decisions import foreseen
+from alchemy.model.text import safe_text
 
 if TYPE_CHECKING:
     from alchemy.model.deletions import Deletion, DeletionPlan
@@ -31,6 +32,12 @@ def show(plans: Sequence[DeletionPlan], what: str, *, reasons: bool = False, qui
     if steps:
         say(f"  {counted(len(steps), 'resource')} {what}")
     return bool(steps)
+
+
+def nothing(plans: Sequence[DeletionPlan], otherwise: str) -> str:
+    """What is said where nothing will go: `otherwise`, or that somebody keeps what there is."""
+    kept = [safe_text(address, 200) for plan in plans for address in plan.kept]
+    return f"nothing else: {len(kept):,} kept: {wording.kept_words(kept)}" if kept else otherwise
 
 
 def _why(step: Deletion, reasons: bool) -> str:

@@ -114,6 +114,17 @@ def _leaving(error: BaseException) -> int | None:
     return None
 
 
+def explained(error: BaseException | None) -> dict[str, str] | None:
+    """For a JSON document: what is said on stderr about what the program raised, without its frames."""
+    from alchemy.model.scrubbing import scrub
+
+    if error is None:
+        return None
+    if isinstance(error, AlchemyError):
+        return {"message": scrub(error.message), "hint": scrub(error.hint)}
+    return {"message": scrub(f"the program raised {_named(error)}"), "hint": ""}
+
+
 def lines_of(error: AlchemyError, told: Collection[str] = ()) -> Iterator[Line]:
     """`told` are addresses whose failure stands above already."""
     message = error.message

@@ -143,7 +143,7 @@ class Narrator:
         purpose = view.purpose if view else "run"
         if purpose == "read" or (purpose == "plan" and not event.failures):
             return
-        self.say(wording.result(self.signs, event, purpose))
+        self.say(wording.result(self.signs, event, purpose, _stayed(view) if view else ()))
         for said in wording.failures(self.signs, [(address, why) for address, why in event.failures]):
             self.say(said)
         self.told.update(address for address, _ in event.failures)
@@ -171,6 +171,13 @@ class Narrator:
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.stop()
+
+
+def _stayed(view: RunView) -> list[str]:
+    """Where things were to go: what somebody keeps."""
+    if view.purpose not in ("destroy", "cleanup"):
+        return []
+    return sorted(row.address for row in view.rows.values() if (row.action, row.state) == ("kept", "done"))
 
 
 def show_calls(say: Callable[[Line], None]) -> None:

@@ -94,11 +94,14 @@ def _save(given: Given, ran: Ran, program: Path, file: Path, *, stage: str, opti
     made = make_plan(ran.runs, program, stage=stage, **options)
     write_plan(file, made)
     if not given.quiet:
-        sys.stderr.write(f"saved: `alchemy deploy --plan {safe_text(file)}` does exactly this, or refuses\n")
+        resumed = any(change.resume for scope in made.scopes for change in scope.changes)
+        first = "; what did not finish is looked up first" if resumed else ""
+        sys.stderr.write(f"saved: `alchemy deploy --plan {safe_text(file)}` does exactly this, or refuses{first}\n")
 
 
 def document(ran: Ran) -> dict[str, Any]:
     """docs/cli-json.md, `alchemy plan`."""
+    from alchemy.cli.failures import explained
     from alchemy.errors import hints_of
 
     stages = [
@@ -116,7 +119,8 @@ def document(ran: Ran) -> dict[str, Any]:
         }
         for made in ran.runs
     ]
-    return {"format": 1, "changes": any(_changes(made) for made in ran.runs), "scopes": stages}
+    changes, failed = any(_changes(made) for made in ran.runs), explained(ran.error)
+    return {"format": 1, "changes": changes, "failed": failed, "scopes": stages}
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -194,10 +198,13 @@ def _changes(made: Run) -> bool:
 
 
 def _show_all(page: Page, ran: Ran, *, verbose: bool) -> None:
+    from alchemy.errors import RunFailed
+
     width = shutil.get_terminal_size((_WIDTH, 24)).columns if page.rich else _WIDTH
+    whole = ran.error is None or isinstance(ran.error, RunFailed)  # else nobody knows what else it would declare
     for made in ran.runs:
-        _show(page, made, width, verbose=verbose)
-    if len(ran.runs) > 1:
+        _show(page, made, width, verbose=verbose, whole=whole)
+    if len(ran.runs) > 1 and whole:
         total: Counter[str] = Counter()
         for made in ran.runs:
             total += _counts(made)
@@ -205,7 +212,7 @@ def _show_all(page: Page, ran: Ran, *, verbose: bool) -> None:
         page.say((f"in all: {count_line(total)}", "title"))
 
 
-def _show(page: Page, made: Run, width: int, *, verbose: bool) -> None:
+def _show(page: Page, made: Run, width: int, *, verbose: bool, whole: bool) -> None:
     """One journal; what is in its nested scopes stands under their paths."""
     path = str(made.ledger.path)
     page.section(path)
@@ -229,6 +236,10 @@ def _show(page: Page, made: Run, width: int, *, verbose: bool) -> None:
         page.say("  ", (f"{page.signs.keep} {'keep':<8} ", "dim"), address, ("  kept by an operator", "dim"))
     if len(ordered) > 1:
         page.say()
+    if any(change.trusts_name for change in made.planned):
+        page.say("  ", ("names are not looked up; `plan --adopt` does", "dim"))
+    if not whole and not made.failures:
+        return
     page.say("  ", (count_line(_counts(made)), "title"))
 
 

@@ -6,7 +6,7 @@ Pure. Neighbours: `narration` decides what is said, `progress` draws what is goi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from alchemy.cli.terminal import Signs, counted, duration
@@ -53,6 +53,7 @@ ORDER = (*list(DONE)[:-1], "failed", "blocked", "skipped", "keep")
 _PAST = {"deploy": "deployed", "destroy": "destroyed", "cleanup": "cleaned up", "test": "tested", "plan": "planned"}
 _PAST |= {"restore": "restored"}
 _VERB = 11  # cells
+_NAMED = 3  # addresses in one line
 LONGEST = 500  # characters of a cause
 
 
@@ -150,14 +151,21 @@ def count_words(counts: Mapping[str, int]) -> str:
     return ", ".join([*words, *(f"{number:,} {name}" for name, number in counts.items() if name not in ORDER)])
 
 
-def result(signs: Signs, event: RunEnded, purpose: str) -> Line:
-    """`purpose` may be empty where it stands nearby."""
+def kept_words(addresses: Sequence[str]) -> str:
+    """`house/prod/attic; `alchemy scope keep house/prod/attic --undo``: what stays, and how it may go after all."""
+    named = ", ".join(addresses[:_NAMED]) + (f" and {len(addresses) - _NAMED:,} more" if addresses[_NAMED:] else "")
+    return f"{named}; `alchemy scope keep {addresses[0] if len(addresses) == 1 else 'ADDRESS'} --undo`"
+
+
+def result(signs: Signs, event: RunEnded, purpose: str, kept: Sequence[str] = ()) -> Line:
+    """`purpose` may be empty where it stands nearby. `kept` are the addresses that stayed though all was to go."""
     took, words = duration(event.took), count_words(event.counts)
     space = " " if purpose else ""
     if event.outcome == "done":
         past = _PAST.get(purpose, f"{purpose} done".strip())
         if not any(number for name, number in event.counts.items() if name != "keep"):
             words = f"nothing changed, {counted(event.total, 'resource')}" if event.total else "nothing to do"
+        words += f": {kept_words(kept)}" if kept else ""
         return line((f"{signs.ok} ", "good"), (event.subject, "title"), f" {past} in {took}: {words}")
     if event.outcome == "interrupted":
         words = words or "nothing was done"

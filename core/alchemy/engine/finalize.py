@@ -50,6 +50,16 @@ def plan_ending(run: Run, prefix: str, *, owner: bool, destroy: bool) -> Deletio
     return plan if run.session.phase == "read" else block(plan, kinds.obstacle())
 
 
+def begin_destroy(run: Run, plan: DeletionPlan) -> None:
+    """Refuses what is protected, and says of each row that somebody keeps that it stays: once in a run."""
+    refuse_protected(plan)
+    told = {address for other in run.deletions if other is not plan for address in other.kept}
+    for address in plan.kept:
+        row = run.ledger.row(address)
+        if row is not None and address not in told:
+            run.ended(address, row.kind, "kept", "done")
+
+
 async def roll_back(run: Run, path: ScopePath, options: Options, scopes: Sequence[object], because: str) -> None:
     """Deletes again what a failed block created in this run; adopted, retained and protected resources stay.
 

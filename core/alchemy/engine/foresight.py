@@ -33,6 +33,8 @@ async def foresee(run: Run, change: Change, resource: Resource, options: Options
     assert wish is not None
     if change.action is Action.ADOPT and change.before is None:
         change = await _look(run, change, wish, resource, options)
+    elif change.resume and _looked_up(change, type(resource)):
+        change = replace(change, reason=f"{change.reason}; looked up first: created, or updated if it is there")
     elif change.action is Action.REPLACE and change.before is not None:
         loss = await find_loss(run, change, change.before, resource, options)
         change = replace(change, loses=loss.text if loss else "")
@@ -44,6 +46,14 @@ async def foresee(run: Run, change: Change, resource: Resource, options: Options
     if change.action is Action.UPDATE or wish.assumed or unverified(change.before):
         run.session.terms.changing.add(change.address)
     return change
+
+
+def _looked_up(change: Change, cls: type[Resource]) -> bool:
+    """A create that was announced and never answered, of a kind that cannot simply be created again."""
+    before = change.before
+    if before is None or change.missing or change.action not in (Action.CREATE, Action.ADOPT):
+        return False
+    return before.status is Status.CREATING and (before.adopted or not cls.idempotent)
 
 
 async def _look(run: Run, change: Change, wish: Desired, resource: Resource, options: Options) -> Change:

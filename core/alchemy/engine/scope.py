@@ -262,7 +262,7 @@ class Scope:
         if self.phase == "read" or not run.ledger.writable:
             return
         if destroy:
-            deleting.refuse_protected(plan)
+            deleting.begin_destroy(run, plan)
         if plan.deletions or plan.scopes:
             await deleting.carry_out(run, plan, options, report)
 

@@ -284,10 +284,10 @@ def run_failed(run: Run, phase: str, below: list[RunFailed]) -> RunFailed:
 
 
 def different_target(path: str, stored: Target, now: str) -> AlchemyError:
-    return Refused(
-        f"{path} was deployed to {stored}, and this run would go to {now}",
-        hint="set the credentials of that account (CLOUDFLARE_API_TOKEN, CLOUDFLARE_ACCOUNT_ID), or use another stage",
-    )
+    local, elsewhere = stored.name == "local cloud", "local cloud" not in now
+    verb = "unset" if local else "set the credentials of that account:"
+    first = f"{verb} CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID, or " if elsewhere or not local else ""
+    return Refused(f"{path} was deployed to {stored}, and this run would go to {now}", hint=f"{first}use another stage")
 
 
 async def call(run: Run, verb: Callable[[Context], Awaitable[Any]], row: ResourceState) -> Any:

@@ -52,6 +52,14 @@ class Change:
             return ""
         return str(Action.UPDATE if wish.updatable and not wish.assumed & wish.fixed else Action.REPLACE)
 
+    @property
+    def trusts_name(self) -> bool:
+        """A new object under a name that the program gives it, where nobody looks before the deploy who has that."""
+        wish = self.desired
+        if wish is None or wish.adopt or self.action is not Action.CREATE or self.before is not None:
+            return False
+        return isinstance(wish.props.get("name"), str) and "name" not in wish.unknown
+
 
 def unverified(row: ResourceState | None) -> bool:
     """Restored, migrated or rebuilt, and not looked up since: whether its object is there is not known."""

@@ -151,7 +151,7 @@ def _tell(
 
     if not json_:
         if not doomed.show(plans, what, reasons=True):
-            doomed.say(f"{path}: {nothing}")
+            doomed.say(f"{path}: {doomed.nothing(plans, nothing)}")
         return
     shown = [replace(plan, waves=(foreseen(plan),)) for plan in plans]
     steps = [step for plan in shown for step in plan.to_json()["deletions"]]

@@ -13,6 +13,7 @@ from typing import Any
 
 from alchemy import wiring
 from alchemy.cli import consent, wording
+from alchemy.cli.doomed import nothing
 from alchemy.cli.failures import CommandFailed
 from alchemy.cli.options import Given
 from alchemy.cli.pages import show_json
@@ -198,7 +199,8 @@ def show(given: Given, plan: Finalization, decided: DecidedPlan) -> None:
     if decided.steps:
         _say(f"  {tally(decided)}")
     else:
-        _say(f"{plan.path}: {'nothing was left behind' if plan.survivors == 'declared' else 'nothing is stored'}")
+        none = "nothing was left behind" if plan.survivors == "declared" else "nothing is stored"
+        _say(f"{plan.path}: {nothing([decided.plan], none)}")
 
 
 def word_of(step: DecidedStep) -> str:
