@@ -233,6 +233,18 @@ def test_the_rest_of_a_draft_runs_after_a_crash() -> None:
     assert go_on(then, left, {DB.address}.__contains__) == Decisions(left.fingerprint, {DB.address: D})
 
 
+def test_what_somebody_keeps_since_is_named_where_the_draft_lets_it_go() -> None:
+    made = plan([DB, API])
+    left = plan([replaced(DB, kept=True), API])
+    with pytest.raises(Refused, match=f"{DB.address} is kept now") as refused:
+        go_on(
+            draft(made, "declared", Decisions(made.fingerprint, {DB.address: D, API.address: D})), left, lambda _: False
+        )
+    assert refused.value.exit_code == 5
+    kept = draft(made, "declared", Decisions(made.fingerprint, {DB.address: K, API.address: D}))
+    assert go_on(kept, left, lambda _: False).choices == {API.address: D}
+
+
 def test_what_came_is_named() -> None:
     made = plan([DB])
     then = draft(made, "declared", everything(made))

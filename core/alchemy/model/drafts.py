@@ -86,7 +86,8 @@ def changes(then: Draft, plan: DeletionPlan) -> list[str]:
     """How the steps of `plan` differ from those that `then` was made on, each in words; empty when they do not."""
     before = {step.key: step for step in then.steps}
     now = {step.row.key: step for step in plan.deletions}
-    said = [f"{address_of(key)} is no longer to go" for key in before if key not in now]
+    stays = {key: "is kept now" if key in plan.kept else "is no longer to go" for key in before if key not in now}
+    said = [f"{address_of(key)} {why}" for key, why in stays.items()]
     for key, step in now.items():
         known = before.get(key)
         if known is None:
@@ -117,7 +118,8 @@ def go_on(then: Draft, plan: DeletionPlan, still_there: Callable[[str], bool]) -
     before = {step.key: step for step in then.steps}
     choices = then.decisions.choices
     carried_out = {key for key in before if key not in now and choices.get(key, Choice.SKIP) is not Choice.SKIP}
-    done = {key for key in carried_out if not still_there(key)}
+    kept_since = {key for key in plan.kept if choices.get(key) is not Choice.KEEP}  # by somebody, not by the draft
+    done = {key for key in carried_out - kept_since if not still_there(key)}
     left = replace(then, steps=tuple(_unblocked(step, now) for step in then.steps if step.key not in done))
     said = changes(left, plan)
     if said:
