@@ -237,9 +237,8 @@ class Run:
         if done:
             orphans = sorted(row.address for row in list(fold.resources.values()) if row.address not in alive)
             return {"complete": True, "orphans": orphans, "next_seq": fold.next_seq}
-        if self.session.phase != "up":
-            return {"complete": False}
-        return {"complete": False, "leftovers": fold.undeclared(alive), "undeclared": fold.undeclared(alive, since=0)}
+        left = {"leftovers": fold.undeclared(alive), "undeclared": fold.undeclared(alive, since=0)}
+        return {"complete": False, **(left if self.session.phase == "up" else {})}
 
     def restate(self) -> None:
         """Before a row is written for a person: the release says again what was left behind, that row too."""
