@@ -10,7 +10,7 @@ import asyncio
 from alchemy.engine.calls import GRACE, Calls, describe
 from alchemy.engine.finalize import roll_back
 from alchemy.engine.scope import Scope
-from alchemy.errors import ResourceFailed, RunFailed, StateInvalid
+from alchemy.errors import Interrupted, ResourceFailed, RunFailed, StateInvalid
 from alchemy.model.events import Noted
 
 _CANCELLED_GRACE = 1.0  # seconds for calls in flight when something else than a signal cancels the program
@@ -69,6 +69,8 @@ async def _destroy_test(scope: Scope) -> None:
     scope.run_state.failures.clear()
     try:
         await finish(scope)
+    except Interrupted:  # whoever leaves the scope raises it: in a task of its own it would end the loop
+        return
     except RunFailed as left:
         for address, why in left.failures:
             scope.run_state.emit(Noted(str(scope.path), f"left behind: {address}: {why}", "warning"))
@@ -78,7 +80,15 @@ async def _destroy_test(scope: Scope) -> None:
 
 async def finish(scope: Scope) -> None:
     """The ordinary end of a scope that owns a journal; a test that went cleanly leaves no trace."""
-    await scope.finalize()
+    try:
+        await scope.finalize()
+    except Interrupted:  # it has ended, and all is destroyed
+        _forget_test(scope)
+        raise
+    _forget_test(scope)
+
+
+def _forget_test(scope: Scope) -> None:
     if scope.test_cleanup and not scope.run_state.ledger.fold.resources:
         scope.session.store.forget(scope.path)
 
