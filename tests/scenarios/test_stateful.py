@@ -88,7 +88,7 @@ class Histories(RuleBasedStateMachine):
         self.world = World(Path(folder), Cloud())
         self.kept: set[str] = set()
         self.complete: set[str] = set()  # what the last complete deploy declared
-        self.since: set[str] = set()  # what the incomplete ones after it declared
+        self.since: set[str] = set()  # what the last one after it declared, which was incomplete
         self.program: list[Wish] = []  # of the last deploy, however it ended
         self.destroyed = False  # at least in part, and not deployed since
 
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         causes = failing(lambda: deploy(self.world, program, max_retries=0))
         assert self.model.calls["delete"] == 0 or causes <= ENDING, "nothing goes next to a failure"
         if causes - ENDING:
-            self.since |= ids
+            self.since = ids  # what an earlier incomplete one declared may be offered (plan_cleanup)
         else:
             self.complete, self.since = ids, set()
         assert "used" not in causes or self.kept or "delete" in causes
@@ -203,7 +203,7 @@ class Histories(RuleBasedStateMachine):
 def test_in_any_sequence_the_order_is_right_and_nothing_is_lost() -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(max_examples=10, stateful_step_count=8, suppress_health_check=[HealthCheck.too_slow]),
-    )
+    # The same ten every day; EXPLORE=1000 looks for others, and takes minutes.
+    asked = int(os.environ.get("EXPLORE", "0"))
+    chosen = settings(derandomize=not asked, max_examples=asked or 10, stateful_step_count=8)
+    run_state_machine_as_test(Histories, settings=settings(chosen, suppress_health_check=[HealthCheck.too_slow]))
