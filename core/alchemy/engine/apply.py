@@ -9,7 +9,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from alchemy.engine.calls import Stopped, describe, retrying, transient
+from alchemy.engine.calls import Stopped, describe
 from alchemy.engine.deletion import delete_row, look, make_room
 from alchemy.engine.losing import refuse_loss
 from alchemy.engine.names import free_generation
@@ -18,6 +18,7 @@ from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
 from alchemy.engine.standing import stand
+from alchemy.engine.tries import patiently
 from alchemy.engine.validation import check_props
 from alchemy.errors import Ambiguous, Refused
 from alchemy.model.changes import Change, as_former, decide
@@ -287,11 +288,4 @@ class _Work:
     # -- tries --------------------------------------------------------------------------------------------------
 
     async def _try(self, attempt: Any, row: ResourceState) -> Any:
-        return await retrying(
-            self.run.session.calls,
-            attempt,
-            retries=self.options.max_retries,
-            delay=self.options.retry_delay,
-            worth=transient,
-            announce=self.run.retry(row.address, self.options.max_retries),
-        )
+        return await patiently(self.run, row, attempt, self.options)

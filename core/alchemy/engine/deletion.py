@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from alchemy.engine import kinds
-from alchemy.engine.calls import Stopped, describe, retrying
+from alchemy.engine.calls import Stopped, describe
 from alchemy.engine.names import Unclear, claim_name, is_of_another, marked, others_named
 from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import restored
 from alchemy.engine.session import Run, call
+from alchemy.engine.tries import patiently
 from alchemy.errors import Ambiguous, CloudError, Fenced, Refused, StorageFailed
 from alchemy.model.canonical import normalise
 from alchemy.model.events import ChangeStarted
@@ -117,14 +118,7 @@ async def delete_row(
                 raise
 
     try:
-        await retrying(
-            run.session.calls,
-            attempt,
-            retries=options.max_retries,
-            delay=options.retry_delay,
-            worth=_worth_another_try,
-            announce=run.retry(row.address, options.max_retries),
-        )
+        await patiently(run, row, attempt, options, worth=_worth_another_try)
     except Unclear as error:
         run.ledger.record([Put(replace(current, error=str(error)))])
         raise Blocked(str(error)) from error

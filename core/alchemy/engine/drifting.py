@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from alchemy.engine.calls import retrying, transient
 from alchemy.engine.deletion import look_again
 from alchemy.engine.names import marked
 from alchemy.engine.props import Reference, plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
+from alchemy.engine.tries import patiently
 from alchemy.engine.verifying import under_its_name
 from alchemy.errors import UsageError
 from alchemy.model import drift, scrubbing
@@ -70,7 +70,7 @@ async def _find(run: Run, row: ResourceState, cls: type[Resource], options: Opti
     async def attempt(_: int) -> Any:
         return await look_again(run, restored(run, cls, row), row)
 
-    return await _patiently(run, row, attempt, options)
+    return await patiently(run, row, attempt, options)
 
 
 async def _sight(run: Run, row: ResourceState, cls: type[Resource], found: Any, options: Options) -> Sighting:
@@ -81,21 +81,10 @@ async def _sight(run: Run, row: ResourceState, cls: type[Resource], found: Any, 
     instance.__dict__["outputs"] = {**outputs, **{n: instance.outputs[n] for n in passing & instance.outputs.keys()}}
     observed: Mapping[str, Any] | None = {}
     if cls.observe is not Resource.observe:
-        observed = await _patiently(run, row, lambda _: call(run, instance.observe, row), options)
+        observed = await patiently(run, row, lambda _: call(run, instance.observe, row), options)
     if observed is None:
         return Sighting(row, missing=True)
     return drift.sight(row, _as_stored(row, instance, observed), kept, passing)
-
-
-async def _patiently(run: Run, row: ResourceState, attempt: Any, options: Options) -> Any:
-    return await retrying(
-        run.session.calls,
-        attempt,
-        retries=options.max_retries,
-        delay=options.retry_delay,
-        worth=transient,
-        announce=run.retry(row.address, options.max_retries),
-    )
 
 
 def _as_stored(row: ResourceState, instance: Resource, observed: Any) -> dict[str, Json]:

@@ -9,13 +9,13 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from alchemy.engine.calls import retrying, transient
 from alchemy.engine.deletion import look_again
 from alchemy.engine.names import marked
 from alchemy.engine.props import plain_outputs
 from alchemy.engine.resource import Resource
 from alchemy.engine.secrets import live_outputs, restored, stored_outputs
 from alchemy.engine.session import Run, call
+from alchemy.engine.tries import patiently
 from alchemy.errors import Refused
 from alchemy.model.drift import anew
 from alchemy.model.records import Put
@@ -31,14 +31,7 @@ async def verify(
     async def attempt(_: int) -> Any:
         return await look_again(run, restored(run, type(resource), row), row)
 
-    found = await retrying(
-        run.session.calls,
-        attempt,
-        retries=options.max_retries,
-        delay=options.retry_delay,
-        worth=transient,
-        announce=run.retry(row.address, options.max_retries),
-    )
+    found = await patiently(run, row, attempt, options)
     adopted = row.adopted
     if found is None and row.outputs and not marked(run, row):
         found = await under_its_name(run, row, resource, wish)
